@@ -1,0 +1,63 @@
+package compute
+
+// Op is what a node computes: its shape rule, its definition, its shader dispatches and its gradient. One file per op.
+type Op struct {
+	Name string
+
+	// Shape gives the result's shape from n.In and n.Attr, or says what does not fit.
+	Shape func(n *Tensor) (Shape, error)
+
+	// Units is how many independent pieces Ref's result has; nil means one per element of the result.
+	Units func(n *Tensor) int
+
+	// Ref is the definition: plain loops with float64 sums. It computes pieces lo ≤ i < hi of the result into out.
+	// in holds the operands in order, as float32 whatever their storage.
+	Ref func(n *Tensor, in [][]float32, out []float32, lo, hi int)
+
+	// Lower gives the shader dispatches that compute n on a device with these limits.
+	Lower func(n *Tensor, lw *Lowering) []Launch
+
+	// VJP gives, for the gradient dy of the result, the gradient of each operand (nil entries: none);
+	// a nil VJP means that the op is not differentiable.
+	VJP func(n *Tensor, dy *Tensor) []*Tensor
+
+	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
+	FLOPs func(n *Tensor) float64
+}
+
+// registry lists every op once, in order of registration, for self-checks and for the test that wants cases for each.
+var registry []*Op
+
+// register is called from package-level variable initialisers only, so the list is complete and constant before main.
+func register(op *Op) *Op {
+	registry = append(registry, op)
+	return op
+}
+
+// Ops lists every op that computes something.
+func Ops() []*Op { return append([]*Op(nil), registry...) }
+
+// UnitsOf is the number of independent pieces of n's definition.
+func UnitsOf(n *Tensor) int {
+	if n.Op.Units != nil {
+		return n.Op.Units(n)
+	}
+	return n.shape.Size()
+}
+
+var (
+	opInput = &Op{Name: "input"}
+	opParam = &Op{Name: "param"}
+	// opReshape is the one view: same elements, another shape. Plans give it its operand's slot and launch nothing.
+	opReshape = register(&Op{
+		Name:  "reshape",
+		Shape: func(n *Tensor) (Shape, error) { return n.Attr.(*ReshapeAttr).Shape, nil },
+		Ref:   func(_ *Tensor, in [][]float32, out []float32, lo, hi int) { copy(out[lo:hi], in[0][lo:hi]) },
+		VJP: func(n *Tensor, dy *Tensor) []*Tensor {
+			return []*Tensor{Reshape(dy, n.In[0].shape...)}
+		},
+	})
+)
+
+// ReshapeAttr is the shape that Reshape gives.
+type ReshapeAttr struct{ Shape Shape }

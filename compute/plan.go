@@ -1,0 +1,269 @@
+package compute
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Step computes one node: its launches in order, and the slots of its scratch space.
+type Step struct {
+	Node     *Tensor
+	Launches []Launch
+	Scratch  []int
+}
+
+// Plan is a graph made ready to replay: nodes in order, each with a memory slot that later nodes reuse.
+type Plan struct {
+	Inputs  []*Tensor
+	Outputs []Output
+	Params  []*Tensor
+	Steps   []Step
+	Slots   []int64 // bytes of each slot
+
+	slot map[*Tensor]int
+}
+
+// Compile prunes nodes that no output needs, lowers the rest for a device with these limits, and assigns memory.
+// It reports the first error recorded in the graph.
+func (g *Graph) Compile(lim Limits) (*Plan, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	if len(g.outputs) == 0 {
+		return nil, fmt.Errorf("compute: the graph has no outputs")
+	}
+	seen := map[string]bool{}
+	for _, o := range g.outputs {
+		if o.T.err != nil {
+			return nil, o.T.err
+		}
+		if seen[o.Name] {
+			return nil, fmt.Errorf("compute: output %q is declared twice", o.Name)
+		}
+		seen[o.Name] = true
+	}
+	p := &Plan{Outputs: append([]Output(nil), g.outputs...), slot: map[*Tensor]int{}}
+	if err := p.record(g, lim); err != nil {
+		return nil, err
+	}
+	p.assign()
+	return p, nil
+}
+
+// record lists the nodes that outputs depend on, in order, with their launches.
+func (p *Plan) record(g *Graph, lim Limits) error {
+	needed := make([]bool, len(g.nodes))
+	for _, o := range p.Outputs {
+		needed[o.T.id] = true
+	}
+	for i := len(g.nodes) - 1; i >= 0; i-- {
+		if needed[i] {
+			for _, x := range g.nodes[i].In {
+				needed[x.id] = true
+			}
+		}
+	}
+	for i, n := range g.nodes {
+		if !needed[i] {
+			continue
+		}
+		switch {
+		case n.Op == opInput:
+			p.Inputs = append(p.Inputs, n)
+		case n.Op == opParam:
+			p.Params = append(p.Params, n)
+		case n.Op == opReshape:
+		default:
+			step := Step{Node: n}
+			if lim.Shaders {
+				lw := &Lowering{Limits: lim}
+				step.Launches = n.Op.Lower(n, lw)
+				for _, b := range lw.scratch {
+					p.Slots = append(p.Slots, b) // sizes only; assign gives the real slots
+					step.Scratch = append(step.Scratch, len(p.Slots)-1)
+				}
+				if err := checkLaunches(n, step.Launches, lw.scratch, lim); err != nil {
+					return err
+				}
+			}
+			p.Steps = append(p.Steps, step)
+		}
+	}
+	return nil
+}
+
+func checkLaunches(n *Tensor, launches []Launch, scratch []int64, lim Limits) error {
+	for _, l := range launches {
+		for _, o := range append(append([]Operand(nil), l.Reads...), l.Writes...) {
+			bytes := int64(0)
+			texel := int64(4 * max(o.Width, 1))
+			if o.T != nil {
+				bytes = o.T.Bytes()
+				texel = int64(o.T.dtype.Bytes() * max(o.Width, 1))
+			} else {
+				bytes = scratch[o.Scratch-1]
+			}
+			if lim.TextureTexels > 0 && o.Name != "" && bytes/texel > lim.TextureTexels {
+				return fmt.Errorf("compute: %s: an operand of %s is larger than this device's largest texture buffer (%s) (%s); use a smaller picture or batch", n.Op.Name, FormatBytes(bytes), FormatBytes(lim.TextureTexels*texel), n.at)
+			}
+			if lim.StorageBytes > 0 && o.Name == "" && bytes > lim.StorageBytes {
+				return fmt.Errorf("compute: %s: a result of %s is larger than this device's largest storage block (%s) (%s); use a smaller picture or batch", n.Op.Name, FormatBytes(bytes), FormatBytes(lim.StorageBytes), n.at)
+			}
+		}
+	}
+	return nil
+}
+
+// Root is the tensor whose slot holds t: t itself, or what t reshapes.
+func Root(t *Tensor) *Tensor {
+	for t.Op == opReshape {
+		t = t.In[0]
+	}
+	return t
+}
+
+// IsParam reports whether t's values come from a Source.
+func (t *Tensor) IsParam() bool { return t.Op == opParam }
+
+// IsInput reports whether each run supplies t.
+func (t *Tensor) IsInput() bool { return t.Op == opInput }
+
+// Slot is the slot that holds t, or −1 for a parameter.
+func (p *Plan) Slot(t *Tensor) int {
+	if s, ok := p.slot[Root(t)]; ok {
+		return s
+	}
+	return -1
+}
+
+// assign gives every node a slot by linear scan over the steps: a slot is free again after the last step that reads it.
+func (p *Plan) assign() {
+	sizes := p.Slots // scratch sizes, in order of step
+	p.Slots = nil
+	const forever = 1 << 30
+	last := map[*Tensor]int{}
+	for i, s := range p.Steps {
+		for _, x := range s.Node.In {
+			last[Root(x)] = i
+		}
+	}
+	for _, o := range p.Outputs {
+		last[Root(o.T)] = forever
+	}
+	var free []int
+	take := func(bytes int64) int {
+		best := -1
+		for i, s := range free {
+			fits, bestFits := p.Slots[s] >= bytes, best >= 0 && p.Slots[free[best]] >= bytes
+			switch {
+			case best < 0, fits && !bestFits, fits && bestFits && p.Slots[s] < p.Slots[free[best]], !fits && !bestFits && p.Slots[s] > p.Slots[free[best]]:
+				best = i
+			}
+		}
+		if best < 0 {
+			p.Slots = append(p.Slots, bytes)
+			return len(p.Slots) - 1
+		}
+		s := free[best]
+		free = append(free[:best], free[best+1:]...)
+		p.Slots[s] = max(p.Slots[s], bytes)
+		return s
+	}
+	for _, n := range p.Inputs {
+		p.slot[n] = take(n.Bytes())
+	}
+	next := 0
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		p.slot[s.Node] = take(s.Node.Bytes())
+		for j := range s.Scratch {
+			s.Scratch[j] = take(sizes[next])
+			next++
+		}
+		free = append(free, s.Scratch...)
+		released := map[*Tensor]bool{}
+		for _, x := range append([]*Tensor{s.Node}, s.Node.In...) {
+			r := Root(x)
+			if end, read := last[r]; !r.IsParam() && !released[r] && (!read || end == i) {
+				released[r] = true
+				free = append(free, p.slot[r])
+			}
+		}
+	}
+}
+
+// SlotBytes is the memory of all slots, ParamBytes that of all parameters; together they are the plan's peak.
+func (p *Plan) SlotBytes() int64 {
+	var n int64
+	for _, b := range p.Slots {
+		n += b
+	}
+	return n
+}
+
+// ParamBytes is the memory of the plan's parameters as stored.
+func (p *Plan) ParamBytes() int64 {
+	var n int64
+	for _, t := range p.Params {
+		n += t.Bytes()
+	}
+	return n
+}
+
+// FLOPs is the arithmetic of one replay, a multiply-add counted as two, where ops count theirs.
+func (p *Plan) FLOPs() float64 {
+	var f float64
+	for _, s := range p.Steps {
+		if s.Node.Op.FLOPs != nil {
+			f += s.Node.Op.FLOPs(s.Node)
+		}
+	}
+	return f
+}
+
+// String prints a line per launch: slot, node, program and grid.
+func (p *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "plan: %d steps, %d slots of %s, %d parameters of %s\n", len(p.Steps), len(p.Slots), FormatBytes(p.SlotBytes()), len(p.Params), FormatBytes(p.ParamBytes()))
+	for _, s := range p.Steps {
+		if len(s.Launches) == 0 {
+			fmt.Fprintf(&b, "slot %-3d %v\n", p.slot[s.Node], s.Node)
+		}
+		for i := range s.Launches {
+			l := &s.Launches[i]
+			var f *Form
+			groups := l.Groups
+			if len(l.Forms) > 0 {
+				f, groups = &l.Forms[0], l.Forms[0].Groups
+			}
+			fmt.Fprintf(&b, "slot %-3d %v · %s %v\n", p.slot[s.Node], s.Node, l.Key(f), groups)
+		}
+	}
+	return b.String()
+}
+
+// FormatBytes prints a size as people read it: 512 B, 38 MB, 2.1 GB (powers of 1,000).
+func FormatBytes(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%d kB", n/1000)
+	case n < 10_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%d MB", n/1000_000)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// MemoryError says that a plan does not fit a device, with what it needs and what there is.
+type MemoryError struct {
+	Device          string
+	Need, Available int64
+}
+
+// Error gives both sizes and what to do.
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("%s has %s of memory free and this needs %s: choose a smaller size or batch, or a smaller model", e.Device, FormatBytes(e.Available), FormatBytes(e.Need))
+}
