@@ -18,7 +18,8 @@ type Op struct {
 	Lower func(n *Tensor, lw *Lowering) []Launch
 
 	// VJP gives, for the gradient dy of the result, the gradient of each operand (nil entries: none);
-	// a nil VJP means that the op is not differentiable.
+	// a nil VJP means that the op is not differentiable. Gradients are made of builders, which refer to their ops, so each
+	// op's file sets its VJP in init: a package-level initialiser would be circular.
 	VJP func(n *Tensor, dy *Tensor) []*Tensor
 
 	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
@@ -53,11 +54,12 @@ var (
 		Name:  "reshape",
 		Shape: func(n *Tensor) (Shape, error) { return n.Attr.(*ReshapeAttr).Shape, nil },
 		Ref:   func(_ *Tensor, in [][]float32, out []float32, lo, hi int) { copy(out[lo:hi], in[0][lo:hi]) },
-		VJP: func(n *Tensor, dy *Tensor) []*Tensor {
-			return []*Tensor{Reshape(dy, n.In[0].shape...)}
-		},
 	})
 )
+
+func init() {
+	opReshape.VJP = func(n, dy *Tensor) []*Tensor { return []*Tensor{Reshape(dy, n.In[0].shape...)} }
+}
 
 // ReshapeAttr is the shape that Reshape gives.
 type ReshapeAttr struct{ Shape Shape }
