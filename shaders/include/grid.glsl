@@ -1,0 +1,11 @@
+// Flat indices of a grid that compute.Lowering.Grid folded into two axes. Callers drop indices beyond their work.
+
+// Index of this workgroup.
+int group_index() {
+    return int(gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x);
+}
+
+// Index of this invocation, for one-dimensional workgroups.
+int invocation_index() {
+    return group_index() * int(gl_WorkGroupSize.x) + int(gl_LocalInvocationID.x);
+}
