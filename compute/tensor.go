@@ -80,6 +80,9 @@ type Tensor struct {
 // Shape is the tensor's extents; nil where the tensor is poisoned.
 func (t *Tensor) Shape() Shape { return t.shape }
 
+// Graph is the graph that t belongs to; nil only for a node made of nothing but missing operands.
+func (t *Tensor) Graph() *Graph { return t.g }
+
 // DType is the storage type.
 func (t *Tensor) DType() DType { return t.dtype }
 
