@@ -1,0 +1,376 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// TestMalformed runs the corpus of hostile and odd files: each must open, or give one clear sentence, as its manifest says.
+func TestMalformed(t *testing.T) {
+	data, err := os.ReadFile("testdata/manifest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct{ File, Expect, Why string }
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.File, func(t *testing.T) {
+			got, err := Open(filepath.Join("testdata", c.File))
+			if err == nil {
+				defer got.Close()
+			}
+			// A file that is merely wrong for every model is refused by the model, with the key's name.
+			wantOK := c.Expect == "ok" || strings.Contains(c.File, "wrong_shape_for_model")
+			switch {
+			case wantOK && err != nil:
+				t.Fatalf("%s: %v", c.Why, err)
+			case !wantOK && c.Expect == "error" && err == nil:
+				t.Fatalf("opened, but: %s", c.Why)
+			}
+			if err == nil {
+				return
+			}
+			msg := err.Error()
+			if strings.Contains(msg, "\n") || !strings.Contains(msg, filepath.Base(c.File)) || !strings.Contains(msg, "; ") || len(msg) > 400 {
+				t.Errorf("message is not one sentence with file and remedy: %q", msg)
+			}
+			t.Log(msg)
+		})
+	}
+}
+
+func TestReadsValues(t *testing.T) {
+	f, err := Open("testdata/st/ok_minimal.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	a, ok := f.Get("a")
+	if !ok || a.DType != F32 || !slices.Equal(a.Shape, []int{2, 2}) {
+		t.Fatalf("a: %v %+v", ok, a)
+	}
+	got, err := a.Float32s()
+	if err != nil || !slices.Equal(got, []float32{1, 2, 3, 4}) {
+		t.Fatalf("a = %v, %v", got, err)
+	}
+	if _, ok := f.Get("b"); ok {
+		t.Error("found a tensor that isn't there")
+	}
+	part := make([]float32, 2)
+	if err := a.Floats(part, 1); err != nil || !slices.Equal(part, []float32{2, 3}) {
+		t.Errorf("a[1:3] = %v, %v", part, err)
+	}
+	if err := a.Floats(part, 3); err == nil {
+		t.Error("read past the end")
+	}
+	if err := a.Read(make([]byte, 4), 13); err == nil {
+		t.Error("read bytes past the end")
+	}
+}
+
+func TestWriteAndReadBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.safetensors")
+	nan := float32(math.NaN())
+	in := []Tensor{
+		NewF16("half", []int{3}, []float32{1, -2.5, 65504}),
+		NewF32("unet.é/🦀", []int{1, 2}, []float32{nan, float32(math.Inf(-1))}),
+		NewI64("ids", []int{2, 1}, []int64{-3, 1 << 40}),
+		NewF32("scalar", nil, []float32{7}),
+		NewF32("empty", []int{0, 4}, nil),
+	}
+	if err := Write(path, in, map[string]string{"format": "pt"}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if want := []string{"empty", "half", "ids", "scalar", "unet.é/🦀"}; !slices.Equal(f.Names(), want) {
+		t.Errorf("names %q", f.Names())
+	}
+	if f.Metadata()["format"] != "pt" {
+		t.Errorf("metadata %v", f.Metadata())
+	}
+	for _, want := range in {
+		got, _ := f.Get(want.Name)
+		if got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || !bytes.Equal(got.Data, want.Data) {
+			t.Errorf("%s: got %+v", want.Name, got)
+		}
+	}
+	ids, _ := f.Get("ids")
+	if v, err := ids.Int64s(); err != nil || !slices.Equal(v, []int64{-3, 1 << 40}) {
+		t.Errorf("ids = %v, %v", v, err)
+	}
+	half, _ := f.Get("half")
+	if v, err := half.Float32s(); err != nil || !slices.Equal(v, []float32{1, -2.5, 65504}) {
+		t.Errorf("half = %v, %v", v, err)
+	}
+	if _, err := half.Int64s(); err == nil {
+		t.Error("halves read as integers")
+	}
+	left, _ := os.ReadDir(filepath.Dir(path))
+	if len(left) != 1 {
+		t.Errorf("files left behind: %v", left)
+	}
+}
+
+func TestWriteRefuses(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out.safetensors")
+	if err := os.WriteFile(path, []byte("before"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	a := NewF32("a", []int{1}, []float32{1})
+	bad := a
+	bad.Shape = []int{2}
+	for name, list := range map[string][]Tensor{"twice": {a, a}, "shape": {bad}, "reserved": {{Name: "__metadata__", DType: F32, Shape: []int{0}}}, "utf8": {NewF32("\xff", []int{0}, nil)}} {
+		if err := Write(path, list, nil); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Write(filepath.Join(dir, "no", "such", "x"), []Tensor{a}, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "folder does not exist") {
+		t.Errorf("missing folder: %v", err)
+	}
+	if now, _ := os.ReadFile(path); string(now) != "before" {
+		t.Error("a refused write touched the old file")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("files left behind: %v", left)
+	}
+}
+
+func TestDiskFullMessage(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	defer full.Close()
+	header, order, err := layout([]Tensor{NewF32("a", []int{1}, []float32{1})}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = writeError("x.safetensors", encode(full, header, order))
+	if want := "checkpoint: x.safetensors: it was not saved, because the disk is full; free some space or choose another folder"; err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestHalfIsExact(t *testing.T) {
+	for h := 0; h < 1<<16; h++ {
+		f := HalfToFloat(uint16(h))
+		exp, frac := h>>10&31, float64(h&1023)
+		want := math.Ldexp(1024+frac, exp-25)
+		if exp == 0 {
+			want = math.Ldexp(frac, -24)
+		} else if exp == 31 && frac == 0 {
+			want = math.Inf(1)
+		} else if exp == 31 {
+			want = math.NaN()
+		}
+		if h&0x8000 != 0 {
+			want = -want
+		}
+		if float64(f) != want && !(math.IsNaN(want) && f != f) {
+			t.Fatalf("half %#04x = %v, want %v", h, f, want)
+		}
+		back := FloatToHalf(f)
+		if back != uint16(h) && !(f != f && back&0x7c00 == 0x7c00 && back&0x3ff != 0) {
+			t.Fatalf("half %#04x came back as %#04x", h, back)
+		}
+	}
+}
+
+func TestHalfRoundsToNearestEven(t *testing.T) {
+	for h := 0; h < 0x7bff; h++ { // every pair of neighbours: just below, at and just above the midpoint
+		lo, hi := HalfToFloat(uint16(h)), HalfToFloat(uint16(h+1))
+		mid := lo + (hi-lo)/2
+		below, above := math.Nextafter32(mid, lo), math.Nextafter32(mid, hi)
+		even := uint16(h + h&1)
+		for _, c := range []struct {
+			in   float32
+			want uint16
+		}{{below, uint16(h)}, {mid, even}, {above, uint16(h + 1)}, {-mid, even | 0x8000}} {
+			if got := FloatToHalf(c.in); got != c.want {
+				t.Fatalf("FloatToHalf(%v) = %#04x, want %#04x", c.in, got, c.want)
+			}
+		}
+	}
+	for in, want := range map[float32]uint16{65519: 0x7bff, 65520: 0x7c00, 1e30: 0x7c00, 1e-10: 0, 0x1p-25: 0, 0x1.000002p-25: 1} {
+		if got := FloatToHalf(in); got != want {
+			t.Errorf("FloatToHalf(%v) = %#04x, want %#04x", in, got, want)
+		}
+	}
+}
+
+func TestDecodesEveryType(t *testing.T) {
+	for _, c := range []struct {
+		d    DType
+		data []byte
+		want float32
+	}{
+		{Bool, []byte{1}, 1}, {U8, []byte{200}, 200}, {I8, []byte{0xff}, -1},
+		{U16, []byte{0xff, 0xff}, 65535}, {I16, []byte{0xfe, 0xff}, -2}, {BF16, []byte{0x80, 0x3f}, 1}, {F16, []byte{0, 0xc0}, -2},
+		{U32, []byte{0, 0, 0, 0x80}, 1 << 31}, {I32, []byte{0xff, 0xff, 0xff, 0xff}, -1}, {F32, []byte{0, 0, 0x40, 0x40}, 3},
+		{U64, []byte{0, 0, 0, 0, 0, 0, 0, 0x80}, 1 << 63}, {I64, []byte{0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, -3},
+		{F64, []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x3f}, 1.5}, {F8E5M2, []byte{0xbe}, -1.5}, {F8E4M3, []byte{0xbc}, -1.5}, {F8E4M3, []byte{0x7e}, 448}, {F8E4M3, []byte{1}, 0x1p-9},
+	} {
+		got, err := Tensor{DType: c.d, Shape: []int{1}, Data: c.data}.Float32s()
+		if err != nil || got[0] != c.want {
+			t.Errorf("%s %x = %v, %v; want %v", c.d, c.data, got, err, c.want)
+		}
+	}
+}
+
+// TestSameFromDiskAndMemory opens one sharded folder both ways.
+func TestSameFromDiskAndMemory(t *testing.T) {
+	dir := t.TempDir()
+	for name, tensor := range map[string]Tensor{"s1.safetensors": NewF32("a", []int{1}, []float32{1}), "s2.safetensors": NewF32("b", []int{1}, []float32{2})} {
+		if err := Write(filepath.Join(dir, name), []Tensor{tensor}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index := `{"metadata": {"total_size": 8, "deep": [[{}]]}, "weight_map": {"b": "s2.safetensors", "a": "s1.safetensors"}}`
+	os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), []byte(index), 0o644)
+	memory := fstest.MapFS{}
+	for _, n := range []string{"s1.safetensors", "s2.safetensors", "model.safetensors.index.json"} {
+		data, err := os.ReadFile(filepath.Join(dir, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory["text_encoder/"+n] = &fstest.MapFile{Data: data}
+	}
+	disk, err := OpenComponent(os.DirFS(dir), ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	embedded, err := OpenComponent(memory, "text_encoder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range []Tensors{disk, embedded} {
+		b, ok := set.Get("b")
+		v, err := b.Float32s()
+		if !ok || err != nil || v[0] != 2 || !slices.Equal(set.Names(), []string{"a", "b"}) {
+			t.Errorf("b = %v %v %v, names %v", v, ok, err, set.Names())
+		}
+	}
+	memory["text_encoder/s2.safetensors"] = memory["text_encoder/s1.safetensors"]
+	var format *FormatError
+	if _, err := OpenComponent(memory, "text_encoder"); !errors.As(err, &format) || !strings.Contains(err.Error(), `tensor "b" is not in its shard "s2.safetensors"`) {
+		t.Errorf("key not in shard: %v", err)
+	}
+	delete(memory, "text_encoder/s2.safetensors")
+	if _, err := OpenComponent(memory, "text_encoder"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "s2.safetensors") {
+		t.Errorf("missing shard: %v", err)
+	}
+	if _, err := OpenComponent(memory, "unet"); err == nil {
+		t.Error("opened a component that isn't there")
+	}
+}
+
+// TestFileCutShortWhileOpen checks that reading a mapping whose file shrank is an error, not a crash.
+func TestFileCutShortWhileOpen(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows does not let a mapped file shrink")
+	}
+	path := filepath.Join(t.TempDir(), "big.safetensors")
+	if err := Write(path, []Tensor{NewF32("a", []int{1 << 16}, make([]float32, 1<<16))}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 4096); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := f.Get("a")
+	if _, err := a.Float32s(); err == nil || !strings.Contains(err.Error(), "big.safetensors changed") {
+		t.Errorf("Float32s: %v", err)
+	}
+	if err := a.Read(make([]byte, len(a.Data)), 0); err == nil {
+		t.Error("Read succeeded")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Float32s(); err == nil {
+		t.Error("read after Close succeeded")
+	}
+}
+
+func TestSaysWhatItIsInstead(t *testing.T) {
+	for data, want := range map[string]string{
+		"<!DOCTYPE html><html></html>":                  "web page",
+		"version https://git-lfs.github.com/spec/v1\no": "Git LFS",
+		"PK\x03\x04 and the rest of it":                 "pickle",
+	} {
+		if _, err := Parse([]byte(data), "x"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", data, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/st/*")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no seeds", err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := Parse(data, "fuzz")
+		if err != nil {
+			return
+		}
+		total := 0
+		for _, name := range file.Names() {
+			tensor, ok := file.Get(name)
+			if !ok || tensor.Len()*tensor.DType.Size() != len(tensor.Data) {
+				t.Fatalf("%q: %v does not fit %d bytes", name, tensor.Shape, len(tensor.Data))
+			}
+			total += len(tensor.Data)
+			if _, err := tensor.Float32s(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if total > len(data) {
+			t.Fatalf("%d bytes of tensors in %d", total, len(data))
+		}
+	})
+}
+
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte(`{"metadata": {"total_size": 16}, "weight_map": {"a": "s.safetensors"}}`))
+	f.Add([]byte(`{"weight_map": {"a": "../../etc/passwd"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		shards, err := parseIndex(data)
+		if err != nil {
+			return
+		}
+		for _, s := range shards {
+			if filepath.Base(s) != s || !filepath.IsLocal(s) {
+				t.Fatalf("shard %q leaves the folder", s)
+			}
+		}
+	})
+}

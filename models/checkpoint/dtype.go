@@ -1,0 +1,90 @@
+package checkpoint
+
+import "math"
+
+// DType is an element type under its safetensors name, such as "F16".
+type DType string
+
+// The element types that safetensors files hold; all are little-endian.
+const (
+	Bool   DType = "BOOL"
+	U8     DType = "U8"
+	I8     DType = "I8"
+	F8E4M3 DType = "F8_E4M3" // 1-4-3 bits, bias 7, no infinities (Micikevicius et al. 2022)
+	F8E5M2 DType = "F8_E5M2" // 1-5-2 bits, the top byte of an F16
+	U16    DType = "U16"
+	I16    DType = "I16"
+	F16    DType = "F16"
+	BF16   DType = "BF16"
+	U32    DType = "U32"
+	I32    DType = "I32"
+	F32    DType = "F32"
+	U64    DType = "U64"
+	I64    DType = "I64"
+	F64    DType = "F64"
+)
+
+// Size is the number of bytes in one element, 0 for an unknown type.
+func (d DType) Size() int {
+	switch d {
+	case Bool, U8, I8, F8E4M3, F8E5M2:
+		return 1
+	case U16, I16, F16, BF16:
+		return 2
+	case U32, I32, F32:
+		return 4
+	case U64, I64, F64:
+		return 8
+	}
+	return 0
+}
+
+// HalfToFloat widens an IEEE 754 binary16; every half is exact in float32.
+func HalfToFloat(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exp, frac := uint32(h>>10)&0x1f, uint32(h)&0x3ff
+	switch exp {
+	case 0: // zero and subnormals: frac · 2⁻²⁴
+		v := float32(frac) * (1.0 / (1 << 24))
+		return math.Float32frombits(sign | math.Float32bits(v))
+	case 31: // infinity, or NaN with its payload
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
+
+// FloatToHalf rounds to the nearest IEEE 754 binary16, ties to even; 65520 and beyond become infinity.
+func FloatToHalf(f float32) uint16 {
+	b := math.Float32bits(f)
+	sign, abs := uint16(b>>16)&0x8000, b&0x7fffffff
+	switch {
+	case abs > 0x7f800000: // NaN: keep the top of the payload, and keep it a NaN
+		return sign | 0x7e00 | uint16(abs>>13)&0x3ff
+	case abs >= 0x477ff000: // ≥ 65520 rounds away from the largest half, 65504
+		return sign | 0x7c00
+	case abs < 0x38800000: // below 2⁻¹⁴: subnormal, in units of 2⁻²⁴
+		return sign | uint16(math.RoundToEven(float64(math.Float32frombits(abs))*(1<<24)))
+	}
+	// Rebias, then round the 13 dropped bits; a carry moves into the exponent as it should.
+	abs -= 112 << 23
+	return sign | uint16((abs+0xfff+(abs>>13)&1)>>13)
+}
+
+// BFloatToFloat widens a bfloat16; every value is exact in float32.
+func BFloatToFloat(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// e4m3ToFloat widens the 8-bit float of F8E4M3.
+func e4m3ToFloat(b byte) float32 {
+	exp, frac := int(b>>3)&15, float64(b&7)
+	v := math.Ldexp(8+frac, exp-10)
+	switch {
+	case b&0x7f == 0x7f:
+		v = math.NaN()
+	case exp == 0:
+		v = math.Ldexp(frac, -9)
+	}
+	if b&0x80 != 0 {
+		v = -v
+	}
+	return float32(v)
+}

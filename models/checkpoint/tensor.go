@@ -1,0 +1,195 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"runtime/debug"
+)
+
+// Tensor is one named array of a checkpoint, row-major.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int // outermost first; empty for a scalar
+
+	// Data holds the elements little-endian, without copying: it may lie in a file mapping, at any alignment, and
+	// must not be written to. A mapped file that another program cuts short faults on access, so read it through
+	// Float32s, Floats or Read, which turn the fault into an error; never hand it to C code directly.
+	Data []byte
+
+	file string // for messages; empty for tensors made in memory
+}
+
+// Len is the number of elements.
+func (t Tensor) Len() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Float32s decodes all elements to float32 (rounding to nearest; BOOL gives 0 and 1).
+func (t Tensor) Float32s() ([]float32, error) {
+	dst := make([]float32, t.Len())
+	return dst, t.Floats(dst, 0)
+}
+
+// Floats decodes len(dst) elements, starting with the one at index from, into dst.
+func (t Tensor) Floats(dst []float32, from int) error {
+	src, err := t.span(len(dst), from)
+	if err != nil {
+		return err
+	}
+	return t.guard(func() { decode(t.DType, dst, src) })
+}
+
+// Read copies len(dst) raw little-endian bytes, starting at byte from of the tensor, into dst.
+func (t Tensor) Read(dst []byte, from int) error {
+	if from < 0 || from > len(t.Data) || len(dst) > len(t.Data)-from {
+		return fmt.Errorf("checkpoint: tensor %q of %s: bytes %d to %d lie outside its %d bytes", t.Name, t.file, from, from+len(dst), len(t.Data))
+	}
+	return t.guard(func() { copy(dst, t.Data[from:]) })
+}
+
+// Int64s decodes all elements of an integer or BOOL tensor.
+func (t Tensor) Int64s() ([]int64, error) {
+	src, err := t.span(t.Len(), 0)
+	if err != nil {
+		return nil, err
+	}
+	get := intReader(t.DType)
+	if get == nil {
+		return nil, fmt.Errorf("checkpoint: tensor %q of %s is %s, not integers", t.Name, t.file, t.DType)
+	}
+	dst := make([]int64, t.Len())
+	return dst, t.guard(func() {
+		size := t.DType.Size()
+		for i := range dst {
+			dst[i] = get(src[i*size:])
+		}
+	})
+}
+
+// span is the bytes of n elements from the given one.
+func (t Tensor) span(n, from int) ([]byte, error) {
+	size := t.DType.Size()
+	if size == 0 {
+		return nil, fmt.Errorf("checkpoint: tensor %q has the unknown element type %q", t.Name, t.DType)
+	}
+	if have := len(t.Data) / size; from < 0 || from > have || n > have-from {
+		return nil, fmt.Errorf("checkpoint: tensor %q of %s: elements %d to %d lie outside its %d", t.Name, t.file, from, from+n, have)
+	}
+	return t.Data[from*size : (from+n)*size], nil
+}
+
+// guard runs f, which reads t.Data, and reports a memory fault (the mapped file was cut short or closed) as an error.
+func (t Tensor) guard(f func()) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			if _, fault := r.(interface{ Addr() uintptr }); !fault { // how the runtime marks memory faults
+				panic(r)
+			}
+			err = fmt.Errorf("checkpoint: %s changed or was closed while tensor %q was read; leave the file alone and load it again", t.file, t.Name)
+		}
+	}()
+	f()
+	return nil
+}
+
+func decode(d DType, dst []float32, src []byte) {
+	le := binary.LittleEndian
+	switch d {
+	case F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
+		}
+	case F16:
+		for i := range dst {
+			dst[i] = HalfToFloat(le.Uint16(src[2*i:]))
+		}
+	case BF16:
+		for i := range dst {
+			dst[i] = BFloatToFloat(le.Uint16(src[2*i:]))
+		}
+	case F64:
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
+		}
+	case F8E4M3:
+		for i := range dst {
+			dst[i] = e4m3ToFloat(src[i])
+		}
+	case F8E5M2:
+		for i := range dst {
+			dst[i] = HalfToFloat(uint16(src[i]) << 8)
+		}
+	case U64: // above 2⁶³ an int64 would turn negative
+		for i := range dst {
+			dst[i] = float32(le.Uint64(src[8*i:]))
+		}
+	default:
+		get, size := intReader(d), d.Size()
+		for i := range dst {
+			dst[i] = float32(get(src[i*size:]))
+		}
+	}
+}
+
+// intReader reads the integer at the start of a slice; nil for types that aren't integers.
+func intReader(d DType) func([]byte) int64 {
+	le := binary.LittleEndian
+	switch d {
+	case Bool:
+		return func(b []byte) int64 {
+			if b[0] != 0 {
+				return 1
+			}
+			return 0
+		}
+	case U8:
+		return func(b []byte) int64 { return int64(b[0]) }
+	case I8:
+		return func(b []byte) int64 { return int64(int8(b[0])) }
+	case U16:
+		return func(b []byte) int64 { return int64(le.Uint16(b)) }
+	case I16:
+		return func(b []byte) int64 { return int64(int16(le.Uint16(b))) }
+	case U32:
+		return func(b []byte) int64 { return int64(le.Uint32(b)) }
+	case I32:
+		return func(b []byte) int64 { return int64(int32(le.Uint32(b))) }
+	case U64, I64:
+		return func(b []byte) int64 { return int64(le.Uint64(b)) }
+	}
+	return nil
+}
+
+// NewF32 makes a float32 tensor for Write; len(data) must be the product of shape, which Write checks.
+func NewF32(name string, shape []int, data []float32) Tensor {
+	b := make([]byte, 0, 4*len(data))
+	for _, v := range data {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return Tensor{Name: name, DType: F32, Shape: shape, Data: b}
+}
+
+// NewF16 makes a half-precision tensor for Write, rounding data to nearest, ties to even.
+func NewF16(name string, shape []int, data []float32) Tensor {
+	b := make([]byte, 0, 2*len(data))
+	for _, v := range data {
+		b = binary.LittleEndian.AppendUint16(b, FloatToHalf(v))
+	}
+	return Tensor{Name: name, DType: F16, Shape: shape, Data: b}
+}
+
+// NewI64 makes an int64 tensor for Write.
+func NewI64(name string, shape []int, data []int64) Tensor {
+	b := make([]byte, 0, 8*len(data))
+	for _, v := range data {
+		b = binary.LittleEndian.AppendUint64(b, uint64(v))
+	}
+	return Tensor{Name: name, DType: I64, Shape: shape, Data: b}
+}
