@@ -82,7 +82,7 @@ type Store struct {
 	current Settings
 	dirty   bool
 	closed  bool
-	err     error // of the last write
+	err     error         // of the last write
 	wake    chan struct{} // holds one token while a write is due
 	quit    chan struct{}
 	done    chan struct{}
