@@ -47,15 +47,25 @@ var weightNames = []string{
 	"diffusion_pytorch_model.fp16.safetensors.index.json", "model.fp16.safetensors.index.json",
 }
 
-// OpenComponent opens the weights in dir of a diffusers-layout folder, such as "unet": whole or sharded, full or half.
-func OpenComponent(fsys fs.FS, dir string) (Tensors, error) {
+// ComponentFile is the file that holds the weights in dir of a diffusers-layout folder, such as "unet": whole or sharded
+// (then it is the index), full or half.
+func ComponentFile(fsys fs.FS, dir string) (string, error) {
 	for _, name := range weightNames {
 		full := path.Join(dir, name)
 		if _, err := fs.Stat(fsys, full); err == nil {
-			return OpenFS(fsys, full)
+			return full, nil
 		}
 	}
-	return nil, fmt.Errorf("checkpoint: the folder %s has no safetensors weights (%s or the like); point at a diffusers-layout model folder", dir, weightNames[0])
+	return "", fmt.Errorf("checkpoint: the folder %s has no safetensors weights (%s or the like); point at a diffusers-layout model folder", dir, weightNames[0])
+}
+
+// OpenComponent opens the weights that ComponentFile finds.
+func OpenComponent(fsys fs.FS, dir string) (Tensors, error) {
+	name, err := ComponentFile(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	return OpenFS(fsys, name)
 }
 
 func openFile(fsys fs.FS, name, shown string) (*File, error) {
