@@ -1,0 +1,151 @@
+// Package clip is the text encoder of CLIP (Radford et al. 2021), as Stable Diffusion reads prompts with it.
+package clip
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"atelier/compute"
+	"atelier/models/nn"
+)
+
+// Config is what a text encoder's config.json says.
+type Config struct {
+	VocabSize        int     `json:"vocab_size"`
+	HiddenSize       int     `json:"hidden_size"`
+	IntermediateSize int     `json:"intermediate_size"`
+	Layers           int     `json:"num_hidden_layers"`
+	Heads            int     `json:"num_attention_heads"`
+	MaxPositions     int     `json:"max_position_embeddings"`
+	Activation       string  `json:"hidden_act"` // quick_gelu or gelu
+	Eps              float64 `json:"layer_norm_eps"`
+	EOS              int     `json:"eos_token_id"`
+	ProjectionDim    int     `json:"projection_dim"`
+}
+
+// ParseConfig reads config.json; what it leaves out has the values of CLIPTextConfig.
+func ParseConfig(data []byte) (Config, error) {
+	c := Config{VocabSize: 49408, HiddenSize: 512, IntermediateSize: 2048, Layers: 12, Heads: 8, MaxPositions: 77,
+		Activation: "quick_gelu", Eps: 1e-5, EOS: 49407, ProjectionDim: 512}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, fmt.Errorf("the text encoder's config.json cannot be read: %w", err)
+	}
+	for name, v := range map[string]int{"vocab_size": c.VocabSize, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize,
+		"num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "max_position_embeddings": c.MaxPositions} {
+		if v <= 0 || v > 1<<20 {
+			return c, fmt.Errorf("the text encoder's config.json has %s = %d; a number from 1 to 1048576 is wanted", name, v)
+		}
+	}
+	if c.HiddenSize%c.Heads != 0 {
+		return c, fmt.Errorf("the text encoder's config.json has hidden_size %d, which %d heads do not divide", c.HiddenSize, c.Heads)
+	}
+	if _, ok := activations[c.Activation]; !ok {
+		return c, fmt.Errorf("the text encoder's config.json has hidden_act %q; quick_gelu and gelu are known", c.Activation)
+	}
+	return c, nil
+}
+
+var activations = map[string]compute.Act{"quick_gelu": compute.ActQuickGELU, "gelu": compute.ActGELU}
+
+// Model is a text encoder with its weights.
+type Model struct {
+	Config
+	token      *nn.Embedding
+	position   *nn.Param // [MaxPositions HiddenSize]
+	layers     []*layer
+	final      *nn.LayerNorm
+	projection *nn.Linear // nil in encoders without one
+}
+
+type layer struct {
+	norm1, norm2 *nn.LayerNorm
+	q, k, v, out *nn.Linear
+	fc1, fc2     *nn.Linear
+}
+
+// New takes the encoder's tensors from s and reports all that do not fit.
+func New(s *nn.Scope, c Config) (*Model, error) {
+	t := s.At("text_model")
+	m := &Model{
+		Config:   c,
+		token:    nn.NewEmbedding(t.At("embeddings", "token_embedding"), c.VocabSize, c.HiddenSize),
+		position: t.At("embeddings", "position_embedding").Param("weight", nn.NormalInit(0.02), c.MaxPositions, c.HiddenSize),
+		final:    nn.NewLayerNorm(t.At("final_layer_norm"), c.HiddenSize, c.Eps),
+	}
+	for i := range c.Layers {
+		l := t.At("encoder", "layers", i)
+		linear := func(name string, in, out int) *nn.Linear { return nn.NewLinear(l.At(name), in, out, true) }
+		m.layers = append(m.layers, &layer{
+			norm1: nn.NewLayerNorm(l.At("layer_norm1"), c.HiddenSize, c.Eps),
+			norm2: nn.NewLayerNorm(l.At("layer_norm2"), c.HiddenSize, c.Eps),
+			q:     linear("self_attn.q_proj", c.HiddenSize, c.HiddenSize),
+			k:     linear("self_attn.k_proj", c.HiddenSize, c.HiddenSize),
+			v:     linear("self_attn.v_proj", c.HiddenSize, c.HiddenSize),
+			out:   linear("self_attn.out_proj", c.HiddenSize, c.HiddenSize),
+			fc1:   linear("mlp.fc1", c.HiddenSize, c.IntermediateSize),
+			fc2:   linear("mlp.fc2", c.IntermediateSize, c.HiddenSize),
+		})
+	}
+	if p := s.At("text_projection"); s.Shape("text_projection.weight") != nil {
+		m.projection = nn.NewLinear(p, c.HiddenSize, c.ProjectionDim, false)
+	}
+	return m, s.Finish("position_ids")
+}
+
+// Output is everything that an encoder answers.
+type Output struct {
+	HiddenStates []*compute.Tensor // [B T C]: the embeddings, then after each layer, before the final norm
+	Last         *compute.Tensor   // [B T C] after the final norm: last_hidden_state
+	Pooled       *compute.Tensor   // [B C]: Last at the row that pool selects; nil where pool is
+	Projected    *compute.Tensor   // [B ProjectionDim], or nil without a projection
+}
+
+// Forward encodes ids [B T], T ≤ MaxPositions. pool [B 1 T] holds one row each from PoolRow; nil skips pooling.
+func (m *Model) Forward(ids, pool *compute.Tensor) Output {
+	position := m.position.In(ids)
+	if t := ids.Dim(-1); t < m.MaxPositions {
+		position = compute.Slice(position, 0, 0, t)
+	}
+	x := compute.Add(m.token.Forward(ids), position)
+	out := Output{HiddenStates: []*compute.Tensor{x}}
+	for _, l := range m.layers {
+		x = l.forward(x, m.Heads, activations[m.Activation])
+		out.HiddenStates = append(out.HiddenStates, x)
+	}
+	out.Last = m.Final(x)
+	if pool != nil {
+		out.Pooled = compute.Reshape(compute.MatMul(pool, out.Last, compute.MatMulOpts{}), ids.Dim(0), m.HiddenSize)
+		if m.projection != nil {
+			out.Projected = m.projection.Forward(out.Pooled)
+		}
+	}
+	return out
+}
+
+// Final is the norm after the last layer; "clip skip" applies it to an earlier hidden state.
+func (m *Model) Final(x *compute.Tensor) *compute.Tensor { return m.final.Forward(x) }
+
+func (l *layer) forward(x *compute.Tensor, heads int, act compute.Act) *compute.Tensor {
+	h := l.norm1.Forward(x)
+	a := compute.Attention(l.q.Forward(h), l.k.Forward(h), l.v.Forward(h), compute.AttentionOpts{Heads: heads, Causal: true})
+	x = l.out.Fused(a, compute.ActNone, x)
+	return l.fc2.Fused(l.fc1.Fused(l.norm2.Forward(x), act, nil), compute.ActNone, x)
+}
+
+// legacyEOS is the end-of-text id of configurations written before transformers 4.24, whatever the vocabulary's real one.
+const legacyEOS = 2
+
+// PoolRow fills row, one element per id, with 1 at the token whose state stands for the text, else 0: the first
+// end-of-text token, or, where the configuration has the legacy id 2, the largest id.
+func (m *Model) PoolRow(ids, row []float32) {
+	at := 0
+	for i, id := range ids {
+		row[i] = 0
+		if m.EOS == legacyEOS && id > ids[at] || m.EOS != legacyEOS && ids[at] != float32(m.EOS) && id == float32(m.EOS) {
+			at = i
+		}
+	}
+	if len(row) > 0 {
+		row[at] = 1
+	}
+}
