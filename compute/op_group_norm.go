@@ -1,0 +1,183 @@
+package compute
+
+import (
+	"fmt"
+	"math"
+)
+
+// GroupNormAttr is the settings of a group_norm node. Operands: x, then gamma and beta where present.
+type GroupNormAttr struct {
+	Groups int
+	Eps    float64
+	Act    Act
+	Affine bool // gamma and beta are operands
+}
+
+// GroupNorm normalises x [B … C] over all positions and the channels of each of groups (Wu & He, 2018), then applies
+// gamma·x̂ + beta, both [C], and act. gamma and beta may both be nil.
+func GroupNorm(x, gamma, beta *Tensor, groups int, eps float64, act Act) *Tensor {
+	at := &GroupNormAttr{groups, eps, act, gamma != nil || beta != nil}
+	if !at.Affine {
+		return newNode(opGroupNorm, at, x)
+	}
+	return newNode(opGroupNorm, at, x, gamma, beta)
+}
+
+var opGroupNorm = register(&Op{
+	Name:  "group_norm",
+	Shape: groupNormShape,
+	Units: func(n *Tensor) int { return n.shape[0] * n.Attr.(*GroupNormAttr).Groups },
+	Ref:   groupNormRef,
+	Lower: groupNormLower,
+})
+
+func groupNormShape(n *Tensor) (Shape, error) {
+	at, x := n.Attr.(*GroupNormAttr), n.In[0].shape
+	if len(x) < 2 {
+		return nil, fmt.Errorf("x needs a batch and a channel axis, not %v", x)
+	}
+	if at.Groups <= 0 || x.Last()%at.Groups != 0 {
+		return nil, fmt.Errorf("%d channels do not divide into %d groups", x.Last(), at.Groups)
+	}
+	return x, checkChannels(n.In[1:], x.Last())
+}
+
+// checkChannels wants each of gamma, beta … to be [c].
+func checkChannels(in []*Tensor, c int) error {
+	for _, p := range in {
+		if !p.shape.Equal(Shape{c}) {
+			return fmt.Errorf("scale and shift need shape [%d], not %v", c, p.shape)
+		}
+	}
+	return nil
+}
+
+func groupNormRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
+	at, x, c := n.Attr.(*GroupNormAttr), in[0], n.shape.Last()
+	rows, width := n.shape[1:len(n.shape)-1].Size(), c/at.Groups
+	for u := lo; u < hi; u++ {
+		b, first := u/at.Groups, u%at.Groups*width
+		base := b*rows*c + first
+		mean, squares := 0.0, 0.0
+		for r := range rows {
+			for _, v := range x[base+r*c:][:width] {
+				mean += float64(v)
+			}
+		}
+		mean /= float64(rows * width)
+		for r := range rows {
+			for _, v := range x[base+r*c:][:width] {
+				squares += (float64(v) - mean) * (float64(v) - mean)
+			}
+		}
+		scale := 1 / math.Sqrt(squares/float64(rows*width)+at.Eps)
+		for r := range rows {
+			for k, v := range x[base+r*c:][:width] {
+				y := (float64(v) - mean) * scale
+				if at.Affine {
+					y = y*float64(in[1][first+k]) + float64(in[2][first+k])
+				}
+				out[base+r*c+k] = float32(at.Act.Eval(y))
+			}
+		}
+	}
+}
+
+func init() {
+	opGroupNorm.VJP = func(n, dy *Tensor) []*Tensor {
+		at, x := n.Attr.(*GroupNormAttr), n.In[0]
+		c := x.shape.Last()
+		grouped := []int{x.shape[0], x.shape.Size() / x.shape[0] / c, at.Groups, c / at.Groups}
+		pre := n
+		if at.Act != ActNone {
+			plain := *at
+			plain.Act = ActNone
+			pre = newNode(opGroupNorm, &plain, n.In...)
+		}
+		dy = at.Act.grad(pre, dy)
+		normed, scale := standardise(Reshape(x, grouped...), at.Eps, 1, 3)
+		normed = Reshape(normed, x.shape...)
+		if !at.Affine {
+			return []*Tensor{standardiseGrad(dy, normed, scale, x.shape, grouped, 1, 3)}
+		}
+		dx := standardiseGrad(Mul(dy, n.In[1]), normed, scale, x.shape, grouped, 1, 3)
+		return []*Tensor{dx, sumTo(Mul(dy, normed), Shape{c}), sumTo(dy, Shape{c})}
+	}
+}
+
+// standardise gives (x − mean)/σ over axes, and 1/σ.
+func standardise(x *Tensor, eps float64, axes ...int) (normed, scale *Tensor) {
+	d := Sub(x, Mean(x, true, axes...))
+	scale = Rsqrt(Affine(Mean(Square(d), true, axes...), 1, eps))
+	return Mul(d, scale), scale
+}
+
+// standardiseGrad is the gradient through x̂ = standardise(x): (g − mean(g) − x̂·mean(g·x̂))/σ for g, x̂ of shape s, with the
+// means over axes of the shape grouped.
+func standardiseGrad(g, normed, scale *Tensor, s Shape, grouped []int, axes ...int) *Tensor {
+	g, normed = Reshape(g, grouped...), Reshape(normed, grouped...)
+	g = Sub(Sub(g, Mean(g, true, axes...)), Mul(normed, Mean(Mul(g, normed), true, axes...)))
+	return Reshape(Mul(g, scale), s...)
+}
+
+// groupNormParts is into how many stretches of rows the statistics of each channel are split, so that few channels still
+// give work to many cores, yet a group's partial results stay few.
+func groupNormParts(columns, rows int) int {
+	return max(1, min(ceilDiv(4096, columns), rows/8, 64))
+}
+
+// groupNormLower computes each channel's mean and squared deviations over stretches of rows, combines them for each group
+// into a scale and a shift per channel, and applies those.
+func groupNormLower(n *Tensor, lw *Lowering) []Launch {
+	at, x := n.Attr.(*GroupNormAttr), n.In[0]
+	batch, c := n.shape[0], n.shape.Last()
+	rows := n.shape.Size() / batch / c
+	defines, width := map[string]string{}, 1
+	if c%4 == 0 {
+		defines["QUAD"], width = "1", 4
+	}
+	columns := batch * c / width
+	parts := groupNormParts(columns, rows)
+	stretch := ceilDiv(rows, parts)
+	parts = ceilDiv(rows, stretch)
+	means, squares := lw.Scratch(batch*parts*c), lw.Scratch(batch*parts*c)
+	scale, shift := lw.Scratch(batch*c), lw.Scratch(batch*c)
+	sizes := []Uniform{Int("batch", batch), Int("rows", rows), Int("columns", c/width)}
+	stats := Launch{
+		Shader:   "group_norm_stats",
+		Defines:  defines,
+		Reads:    []Operand{Read("X", x, width)},
+		Writes:   []Operand{means, squares},
+		Uniforms: append([]Uniform{Int("parts", parts), Int("stretch", stretch)}, sizes...),
+		Groups:   lw.Grid(ceilDiv(columns*parts, 64)),
+	}
+	affine := map[string]string{}
+	combine := Launch{
+		Shader:  "group_norm_combine",
+		Defines: affine,
+		Reads:   []Operand{ReadScratch("Means", means, 1), ReadScratch("Squares", squares, 1)},
+		Writes:  []Operand{scale, shift},
+		Uniforms: []Uniform{Int("batch", batch), Int("rows", rows), Int("channels", c), Int("groups", at.Groups),
+			Int("parts", parts), Int("stretch", stretch), Float("eps", float32(at.Eps))},
+		Groups: lw.Grid(batch * at.Groups),
+	}
+	if at.Affine {
+		affine["AFFINE"] = "1"
+		combine.Reads = append(combine.Reads, Read("Gamma", n.In[1], 1), Read("Beta", n.In[2], 1))
+	}
+	apply := Launch{
+		Shader:   "group_norm_apply",
+		Defines:  map[string]string{"ACT": at.Act.GLSL()},
+		Reads:    []Operand{Read("X", x, width), ReadScratch("Scale", scale, width), ReadScratch("Shift", shift, width)},
+		Writes:   []Operand{Write(n)},
+		Uniforms: append([]Uniform{Int("stretch", groupNormApplyRows)}, sizes...),
+		Groups:   lw.Grid(ceilDiv(columns*ceilDiv(rows, groupNormApplyRows), 64)),
+	}
+	for k, v := range defines {
+		apply.Defines[k] = v
+	}
+	return []Launch{stats, combine, apply}
+}
+
+// groupNormApplyRows is how many rows of one column an invocation normalises.
+const groupNormApplyRows = 16
