@@ -1,0 +1,236 @@
+package kit
+
+import (
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"image/color"
+)
+
+// bare is the studio's theme without the frame and fill that the toolkit draws round text fields: Field draws its own.
+type bare struct{ fyne.Theme }
+
+// Color implements fyne.Theme.
+func (b bare) Color(name fyne.ThemeColorName, v fyne.ThemeVariant) color.Color {
+	switch name {
+	case theme.ColorNameInputBackground, theme.ColorNameInputBorder:
+		return color.Transparent
+	}
+	return b.current().Color(name, v)
+}
+
+// Font implements fyne.Theme.
+func (b bare) Font(style fyne.TextStyle) fyne.Resource { return b.current().Font(style) }
+
+// Icon implements fyne.Theme.
+func (b bare) Icon(name fyne.ThemeIconName) fyne.Resource { return b.current().Icon(name) }
+
+// Size implements fyne.Theme.
+func (b bare) Size(name fyne.ThemeSizeName) float32 {
+	if name == theme.SizeNameInputBorder {
+		return 0
+	}
+	return b.current().Size(name)
+}
+
+func (bare) current() fyne.Theme { return fyne.CurrentApp().Settings().Theme() }
+
+// entry is the toolkit's text entry with the studio's keys: what it has no use for goes on to the window.
+type entry struct {
+	widget.Entry
+	owner *Field
+}
+
+// FocusGained implements fyne.Focusable.
+func (e *entry) FocusGained() { e.Entry.FocusGained(); e.owner.focus(true) }
+
+// FocusLost implements fyne.Focusable.
+func (e *entry) FocusLost() { e.Entry.FocusLost(); e.owner.focus(false) }
+
+// AcceptsTab leaves Tab to moving between controls, also in fields of several lines.
+func (e *entry) AcceptsTab() bool { return false }
+
+// MouseIn implements desktop.Hoverable.
+func (e *entry) MouseIn(ev *desktop.MouseEvent) { e.owner.MouseIn(ev) }
+
+// MouseMoved implements desktop.Hoverable.
+func (e *entry) MouseMoved(*desktop.MouseEvent) {}
+
+// MouseOut implements desktop.Hoverable.
+func (e *entry) MouseOut() { e.owner.MouseOut() }
+
+// MouseDown implements desktop.Mouseable.
+func (e *entry) MouseDown(ev *desktop.MouseEvent) {
+	e.owner.tips.leave(e.owner)
+	e.Entry.MouseDown(ev)
+}
+
+// DoubleTapped implements fyne.DoubleTappable.
+func (e *entry) DoubleTapped(ev *fyne.PointEvent) {
+	if e.owner.onDefault != nil {
+		e.owner.onDefault()
+		return
+	}
+	e.Entry.DoubleTapped(ev)
+}
+
+// TypedKey implements fyne.Focusable.
+func (e *entry) TypedKey(key *fyne.KeyEvent) {
+	e.owner.tips.leave(e.owner)
+	switch {
+	case key.Name == fyne.KeyEscape:
+		if e.owner.OnCancel == nil || !e.owner.OnCancel() {
+			passKey(e, key)
+		}
+	case key.Name == fyne.KeyUp && e.owner.onStep != nil:
+		e.owner.onStep(1)
+	case key.Name == fyne.KeyDown && e.owner.onStep != nil:
+		e.owner.onStep(-1)
+	case !e.MultiLine && (key.Name == fyne.KeyReturn || key.Name == fyne.KeyEnter):
+		e.owner.commit()
+	default:
+		e.Entry.TypedKey(key)
+	}
+}
+
+// TypedShortcut implements fyne.Shortcutable.
+func (e *entry) TypedShortcut(s fyne.Shortcut) {
+	if editing(s) || !passShortcut(e, s) {
+		e.Entry.TypedShortcut(s)
+	}
+}
+
+// Field is a text field. Its text counts when it is committed: by Return, or by leaving the field.
+type Field struct {
+	surface
+	hover
+	OnChanged func(string) // every keystroke
+	OnCommit  func(string)
+	OnCancel  func() bool // Esc; false lets the window have it too
+
+	entry     *entry
+	styled    fyne.CanvasObject
+	right     bool
+	width     float32
+	lines     int
+	focused   bool
+	onStep    func(int)
+	onDefault func()
+}
+
+// NewField makes a field of one line, at least width wide.
+func NewField(tips *Tips, placeholder string, width float32, tip Tip) *Field {
+	return newField(tips, placeholder, width, 1, false, tip)
+}
+
+// NewTextArea makes a field of several lines that wraps.
+func NewTextArea(tips *Tips, placeholder string, lines int, tip Tip) *Field {
+	return newField(tips, placeholder, 80, lines, false, tip)
+}
+
+func newField(tips *Tips, placeholder string, width float32, lines int, right bool, tip Tip) *Field {
+	f := &Field{width: width, lines: lines, right: right}
+	f.init(f, tips, tip)
+	f.entry = &entry{owner: f}
+	f.entry.PlaceHolder = placeholder
+	f.entry.Wrapping = fyne.TextWrap(fyne.TextTruncateClip)
+	if lines > 1 {
+		f.entry.MultiLine = true
+		f.entry.Wrapping = fyne.TextWrapWord
+	}
+	f.entry.OnChanged = func(s string) {
+		f.place(f.Size())
+		if f.OnChanged != nil {
+			f.OnChanged(s)
+		}
+	}
+	f.entry.ExtendBaseWidget(f.entry)
+	f.styled = container.NewThemeOverride(f.entry, bare{})
+	f.ExtendBaseWidget(f)
+	return f
+}
+
+// Text is what the field shows.
+func (f *Field) Text() string { return f.entry.Text }
+
+// SetText shows another text; it does not commit.
+func (f *Field) SetText(s string) {
+	if f.entry.Text != s {
+		f.entry.SetText(s)
+	}
+}
+
+// Focus puts the caret into the field.
+func (f *Field) Focus() { focus(f.entry) }
+
+// Focused tells whether the caret is in the field.
+func (f *Field) Focused() bool { return f.focused }
+
+// CaretToEnd puts the caret behind the last letter.
+func (f *Field) CaretToEnd() {
+	f.entry.TypedKey(&fyne.KeyEvent{Name: fyne.KeyPageDown})
+}
+
+// Tapped implements fyne.Tappable: the part of the box beside the text leads into it too.
+func (f *Field) Tapped(*fyne.PointEvent) { f.Focus() }
+
+// Cursor implements desktop.Cursorable.
+func (f *Field) Cursor() desktop.Cursor { return desktop.TextCursor }
+
+func (f *Field) commit() {
+	if f.OnCommit != nil {
+		f.OnCommit(f.entry.Text)
+	}
+}
+
+func (f *Field) focus(on bool) {
+	f.focused = on
+	f.Refresh()
+	if !on {
+		f.commit()
+	}
+}
+
+// place puts the text at the right end where numbers are shown; a number too long for the box scrolls instead.
+func (f *Field) place(size fyne.Size) {
+	width := size.Width
+	if f.right {
+		need := measure(f.entry.Text, Body).Width + 16
+		width = max(24, min(width, need))
+	}
+	f.styled.Resize(fyne.NewSize(width, size.Height))
+	f.styled.Move(fyne.NewPos(size.Width-width, 0))
+}
+
+// CreateRenderer implements fyne.Widget.
+func (f *Field) CreateRenderer() fyne.WidgetRenderer {
+	box := canvas.NewRectangle(nil)
+	box.CornerRadius = Radius
+	r := &painter{objects: []fyne.CanvasObject{box, f.styled}}
+	r.min = func() fyne.Size {
+		if f.lines == 1 {
+			return fyne.NewSize(f.width, RowHeight)
+		}
+		return fyne.NewSize(f.width, float32(f.lines)*lineHeight(Body)+12)
+	}
+	r.layout = func(size fyne.Size) {
+		box.Resize(size)
+		f.place(size)
+	}
+	r.refresh = func() {
+		stroke := Line
+		if f.focused {
+			stroke = AccentInk
+		} else if f.over {
+			stroke = Secondary
+		}
+		paintBox(box, Raised, stroke)
+		box.Refresh()
+	}
+	r.refresh()
+	return r
+}

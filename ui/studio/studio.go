@@ -1,0 +1,43 @@
+// Package studio is what the window needs from the engine: the contract between ui and app.
+package studio
+
+import (
+	"context"
+
+	"atelier/models/pipeline"
+)
+
+// Named is a choice with the id that requests carry and the label that people read.
+type Named struct{ ID, Label string }
+
+// DeviceStatus says what runs the models, and how well.
+type DeviceStatus struct {
+	Name       string // "OpenGL 4.5 llvmpipe"
+	Health     string // "checked", or one clause of what is wrong: "host: no OpenGL 4.3"
+	OK         bool   // false shows the health as a warning
+	UsedBytes  int64
+	TotalBytes int64 // 0 where the driver does not say
+}
+
+// Studio is the engine as the window sees it. The window opens before the engine is ready; every method but Generate returns
+// at once, from any goroutine, before and after.
+type Studio interface {
+	// Ready is closed when the engine has started. Models and Device may change then, and not later but for Device's bytes.
+	Ready() <-chan struct{}
+	Models() []pipeline.ModelInfo // best first; may be empty before Ready
+	Samplers() []Named
+	Schedules() []Named
+	Device() DeviceStatus // meaningful after Ready
+	// Generate makes the pictures of one request; before Ready it waits. It returns soon after ctx ends.
+	Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error)
+}
+
+// Label finds the label for an id; an unknown id is its own label.
+func Label(all []Named, id string) string {
+	for _, n := range all {
+		if n.ID == id {
+			return n.Label
+		}
+	}
+	return id
+}
