@@ -4,7 +4,9 @@
 package shaders
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"path"
@@ -39,6 +41,19 @@ func Names() []string {
 	}
 	sort.Strings(all)
 	return all
+}
+
+// Digest identifies the shaders as a whole: the SHA-256 of every file's name and text, in hexadecimal.
+func Digest() string {
+	h := sha256.New()
+	fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			text, _ := files.ReadFile(name)
+			fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+		}
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // logPlace matches where a compiler's message points, at the start of a line: "0:12(5):" (Mesa), "0(12) :" (NVIDIA) and
