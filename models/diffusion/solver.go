@@ -1,0 +1,177 @@
+package diffusion
+
+import (
+	"math"
+)
+
+// solver is the multistep solvers in λ = log(αₜ/σₜ), on variance-preserving x: DPM-Solver++ 2M (Lu et al. 2022, algorithm 2,
+// midpoint) and UniPC (Zhao et al. 2023, predictor and corrector on x0).
+type solver struct {
+	run
+	kind    prediction
+	order   int
+	lower   bool // take the last step at first order
+	uni     bool // UniPC
+	bh1     bool // UniPC's B(h) = h rather than eʰ − 1
+	history [][]float32
+	before  []float32 // UniPC: x before the last step
+	taken   int       // UniPC: the order of the last step
+}
+
+func newSolver(id, schedule string, c Config, tr *training, steps int) (Sampler, error) {
+	sigmas, timesteps, err := tr.sigmaSchedule(schedule, c, steps, gridSolver)
+	if err != nil {
+		return nil, err
+	}
+	s := &solver{kind: prediction(c.PredictionType), order: 2, uni: id == "uni_pc", bh1: c.SolverType == "bh1"}
+	if s.uni {
+		s.order = min(max(c.SolverOrder, 1), 3)
+	}
+	// Without noise left λ is infinite, which only the first order survives; few steps fare better with it, too.
+	s.lower = s.uni || steps < 15 || c.FinalSigmas == "zero"
+	s.last, s.init = -2, 1
+	s.timesteps, s.sigmas = timesteps, append(sigmas, tr.finalSigma(c))
+	return s, nil
+}
+
+func lambda(sigma float64) float64 { return -math.Log(sigma) }
+
+func (s *solver) Step(i int, modelOut, x []float32, _ func(n int) []float32) (next, denoised []float32, err error) {
+	fresh, err := s.begin(i, modelOut, x)
+	if err != nil {
+		return nil, nil, err
+	}
+	if fresh {
+		s.history, s.before, s.taken = nil, nil, 0
+	}
+	alpha, sigma := vp(s.sigmas[i])
+	kx, ko := s.kind.denoised(alpha, sigma, true)
+	denoised = combine(term{kx, x}, term{ko, modelOut})
+	if s.uni && s.before != nil {
+		x = s.unify(i-1, i, s.taken, s.before, denoised)
+	}
+	s.history = append(s.history, denoised)
+	s.history = s.history[max(0, len(s.history)-s.order):]
+
+	order := min(s.order, len(s.history))
+	if s.lower {
+		if left := len(s.timesteps) - i; s.uni {
+			order = min(order, left)
+		} else if left == 1 {
+			order = 1
+		}
+	}
+	if s.uni {
+		s.before, s.taken = x, order
+		return s.unify(i, i+1, order, x, nil), denoised, nil
+	}
+	return s.midpoint(i, order, x), denoised, nil
+}
+
+// midpoint is one step of DPM-Solver++ of order 1 or 2.
+func (s *solver) midpoint(i, order int, x []float32) []float32 {
+	from, to := s.sigmas[i], s.sigmas[i+1]
+	_, sigmaFrom := vp(from)
+	alpha, sigma := vp(to)
+	h := lambda(to) - lambda(from)
+	gain := -alpha * math.Expm1(-h)
+	m0 := s.history[len(s.history)-1]
+	if order == 1 {
+		return combine(term{sigma / sigmaFrom, x}, term{gain, m0})
+	}
+	m1 := s.history[len(s.history)-2]
+	r := (lambda(from) - lambda(s.sigmas[i-1])) / h
+	return combine(term{sigma / sigmaFrom, x}, term{gain * (1 + 0.5/r), m0}, term{-gain * 0.5 / r, m1})
+}
+
+// unify is UniPC's step from noise level index from to index to. Without target it predicts; with target, the x0 that the
+// model saw at the far end, it corrects. history ends with x0 at from.
+func (s *solver) unify(from, to, order int, x, target []float32) []float32 {
+	_, sigmaFrom := vp(s.sigmas[from])
+	alpha, sigma := vp(s.sigmas[to])
+	lambdaFrom := lambda(s.sigmas[from])
+	h := lambda(s.sigmas[to]) - lambdaFrom
+	phi := math.Expm1(-h)
+	scale := phi
+	if s.bh1 {
+		scale = -h
+	}
+	n := len(s.history)
+	m0 := s.history[n-1]
+	weight0 := -alpha * phi // of m0; the differences below take their part from it
+	terms := []term{{sigma / sigmaFrom, x}, {0, m0}}
+	var ratios []float64
+	for j := 1; j < order; j++ {
+		ratios = append(ratios, (lambda(s.sigmas[from-j])-lambdaFrom)/h)
+	}
+	rho := uniWeights(append(ratios, 1), -h, phi, scale, target != nil)
+	for j, r := range ratios {
+		k := -alpha * scale * rho[j] / r
+		terms = append(terms, term{k, s.history[n-2-j]})
+		weight0 -= k
+	}
+	if target != nil {
+		k := -alpha * scale * rho[order-1]
+		terms = append(terms, term{k, target})
+		weight0 -= k
+	}
+	terms[1].k = weight0
+	return combine(terms...)
+}
+
+// uniWeights solves R·ρ = b of UniPC for the ratios rⱼ, the last of which is the far end; the predictor leaves that one out.
+// The two lowest orders have the fixed weight ½ that the paper proposes.
+func uniWeights(ratios []float64, hh, phi, scale float64, correct bool) []float64 {
+	order := len(ratios)
+	switch {
+	case correct && order == 1, !correct && order == 2:
+		return []float64{0.5}
+	case !correct && order == 1:
+		return nil
+	}
+	rows, b := make([][]float64, order), make([]float64, order)
+	phiK, factorial := phi/hh-1, 1.0
+	for i := range order {
+		rows[i] = make([]float64, order)
+		for j, r := range ratios {
+			rows[i][j] = math.Pow(r, float64(i))
+		}
+		b[i] = phiK * factorial / scale
+		factorial *= float64(i + 2)
+		phiK = phiK/hh - 1/factorial
+	}
+	if !correct {
+		order--
+	}
+	return solve(rows, b, order)
+}
+
+// solve is Gaussian elimination with pivoting on the leading n×n part.
+func solve(rows [][]float64, b []float64, n int) []float64 {
+	for k := range n {
+		pivot := k
+		for i := k + 1; i < n; i++ {
+			if math.Abs(rows[i][k]) > math.Abs(rows[pivot][k]) {
+				pivot = i
+			}
+		}
+		rows[k], rows[pivot] = rows[pivot], rows[k]
+		b[k], b[pivot] = b[pivot], b[k]
+		for i := k + 1; i < n; i++ {
+			f := rows[i][k] / rows[k][k]
+			for j := k; j < n; j++ {
+				rows[i][j] -= f * rows[k][j]
+			}
+			b[i] -= f * b[k]
+		}
+	}
+	x := make([]float64, n)
+	for k := n - 1; k >= 0; k-- {
+		x[k] = b[k]
+		for j := k + 1; j < n; j++ {
+			x[k] -= rows[k][j] * x[j]
+		}
+		x[k] /= rows[k][k]
+	}
+	return x
+}
