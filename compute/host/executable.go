@@ -1,0 +1,131 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"atelier/compute"
+)
+
+// executable is a plan with its memory.
+type executable struct {
+	device    *Device
+	plan      *compute.Plan
+	slotBytes int64
+	inputs    map[string][]float32 // the slots' memory by input
+	outputs   map[string][]float32
+	steps     []step
+
+	mu     sync.Mutex // one replay at a time
+	closed bool
+}
+
+// step is a node with its operands' and result's memory looked up.
+type step struct {
+	node *compute.Tensor
+	in   [][]float32
+	out  []float32
+	run  func() // the fast way where there is one, else nil
+}
+
+// slotElements is how many float32 each slot of the plan must hold: slots are sized in stored bytes, and half floats are
+// stored wide here.
+func slotElements(p *compute.Plan) []int {
+	n := make([]int, len(p.Slots))
+	hold := func(t *compute.Tensor) {
+		if s := p.Slot(t); s >= 0 {
+			n[s] = max(n[s], t.Shape().Size())
+		}
+	}
+	for _, t := range p.Inputs {
+		hold(t)
+	}
+	for i := range p.Steps {
+		hold(p.Steps[i].Node)
+	}
+	return n
+}
+
+// prepare reserves the slots and looks up every tensor's memory.
+func (e *executable) prepare(elements []int) {
+	slots := make([][]float32, len(elements))
+	for i, n := range elements {
+		slots[i] = make([]float32, n)
+	}
+	values := func(t *compute.Tensor) []float32 {
+		n := t.Shape().Size()
+		if s := e.plan.Slot(t); s >= 0 {
+			return slots[s][:n:n]
+		}
+		return e.device.params[compute.Root(t).Src].values[:n:n]
+	}
+	e.inputs, e.outputs = map[string][]float32{}, map[string][]float32{}
+	for _, t := range e.plan.Inputs {
+		e.inputs[t.Name()] = values(t)
+	}
+	for _, o := range e.plan.Outputs {
+		e.outputs[o.Name] = values(o.T)
+	}
+	for i := range e.plan.Steps {
+		n := e.plan.Steps[i].Node
+		s := step{node: n, out: values(n)}
+		for _, x := range n.In {
+			s.in = append(s.in, values(x))
+		}
+		s.run = e.fast(s)
+		e.steps = append(e.steps, s)
+	}
+}
+
+// Run replays the plan: in holds every input by name, row-major; out receives the outputs named in it. It stops between nodes
+// when ctx ends.
+func (e *executable) Run(ctx context.Context, in, out map[string][]float32) error {
+	if err := compute.CheckRun(e.plan, in, out); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return errors.New("host: the plan has been closed")
+	}
+	for name, values := range e.inputs {
+		copy(values, in[name])
+	}
+	for i := range e.steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s := &e.steps[i]
+		if s.run != nil {
+			s.run()
+			continue
+		}
+		e.device.pool.each(compute.UnitsOf(s.node), 1, func(lo, hi int) { s.node.Op.Ref(s.node, s.in, s.out, lo, hi) })
+	}
+	for name, dst := range out {
+		copy(dst, e.outputs[name])
+	}
+	return nil
+}
+
+// Close gives slots and unshared parameters back.
+func (e *executable) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.closed = true
+	e.inputs, e.outputs, e.steps = nil, nil, nil
+	d := e.device
+	d.loading.Lock()
+	defer d.loading.Unlock()
+	if !d.closed {
+		d.hold(-e.slotBytes)
+		d.release(e.plan.Params)
+	}
+}
+
+// fast gives a node's own way on this device, nil where its definition is what runs.
+func (e *executable) fast(s step) func() { return nil }

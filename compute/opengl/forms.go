@@ -1,0 +1,187 @@
+package opengl
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"time"
+
+	"atelier/compute"
+
+	"github.com/go-gl/gl/v4.3-core/gl"
+)
+
+// formTolerance is how far forms of a launch may differ, relative to the largest value.
+const formTolerance = 1e-3
+
+// formRounds is how often each form is timed; the best counts.
+const formRounds = 3
+
+// chooseForm gives c the form that the tuning file names for its shader and size, the only form that compiles, or, on
+// software drivers, the first. Otherwise the choice is left to the first run.
+func (d *Device) chooseForm(c *command) error {
+	l := c.launch
+	key, err := d.formKey(l)
+	if err != nil {
+		return err
+	}
+	pick := d.tuning.forms[key]
+	if pick == "" && d.info.Software && !d.opts.TuneForms {
+		pick = l.Forms[0].Name
+	}
+	var refused error
+	for i := range l.Forms {
+		f := &l.Forms[i]
+		if pick != "" && f.Name != pick {
+			continue
+		}
+		v, err := d.variant(l, f)
+		if bad := (*compileError)(nil); errors.As(err, &bad) {
+			d.warn("form %s of %s is not used: %v", f.Name, l.Shader, bad)
+			refused = err
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.choices = append(c.choices, v)
+	}
+	if len(c.choices) == 0 && refused == nil || len(c.choices) == 0 && pick == "" {
+		if refused == nil {
+			refused = fmt.Errorf("opengl: shader %s has no form %q", l.Shader, pick)
+		}
+		return refused
+	}
+	if len(c.choices) == 0 { // the picked form does not compile: any other
+		for i := range l.Forms {
+			if v, err := d.variant(l, &l.Forms[i]); err == nil {
+				c.variant = v
+				return nil
+			}
+		}
+		return refused
+	}
+	c.verdict = key
+	if len(c.choices) == 1 {
+		c.variant, c.choices = c.choices[0], nil
+	}
+	return nil
+}
+
+// formKey identifies a choice: the sources of all forms, and the size to within a factor of four.
+func (d *Device) formKey(l *compute.Launch) (string, error) {
+	h := sha256.New()
+	for i := range l.Forms {
+		source, err := d.source(l.Shader, defines(l, &l.Forms[i]))
+		if err != nil {
+			return "", err
+		}
+		h.Write([]byte(source))
+	}
+	g := l.Forms[0].Groups
+	size := bits.Len64(uint64(g[0])*uint64(g[1])*uint64(g[2])) / 2
+	return fmt.Sprintf("%s %s %d", l.Shader, hex.EncodeToString(h.Sum(nil)[:8]), size), nil
+}
+
+// tune times the forms of c on its operands, keeps the fastest that agrees with the first, and leaves c's result computed.
+// Every launch of the plan with the same key takes the verdict over.
+func (e *Executable) tune(c *command) error {
+	d := e.device
+	if form := d.tuning.forms[c.verdict]; form != "" {
+		c.settle(form)
+		d.dispatch(c, &c.variant)
+		return nil
+	}
+	var want []float32
+	best, bestTime := 0, time.Duration(math.MaxInt64)
+	for i := range c.choices {
+		v := &c.choices[i]
+		d.dispatch(c, v) // the first time drivers finish compiling
+		barrier()
+		got := e.results(c)
+		if i == 0 {
+			want = got
+		} else if !agree(want, got) {
+			d.warn("form %s of %s is not used: its result differs from form %s", v.form, c.launch.Shader, c.choices[0].form)
+			continue
+		}
+		if t := d.timeVariant(c, v); t < bestTime {
+			best, bestTime = i, t
+		}
+	}
+	if err := d.glError("timing forms"); err != nil {
+		return err
+	}
+	form := c.choices[best].form
+	d.tuning.decide(c.verdict, form)
+	c.settle(form)
+	d.dispatch(c, &c.variant)
+	return nil
+}
+
+// settle makes form the command's variant.
+func (c *command) settle(form string) {
+	for _, v := range c.choices {
+		if v.form == form {
+			c.variant = v
+		}
+	}
+	if c.variant.program == nil { // a verdict for a form that does not compile any more
+		c.variant = c.choices[0]
+	}
+	c.choices = nil
+}
+
+// timeVariant is the best time of a few launches.
+func (d *Device) timeVariant(c *command, v *variant) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for range formRounds {
+		gl.Finish()
+		start := time.Now()
+		d.dispatch(c, v)
+		gl.Finish()
+		best = min(best, time.Since(start))
+	}
+	barrier()
+	return best
+}
+
+// results reads everything that c's launch writes.
+func (e *Executable) results(c *command) []float32 {
+	var all []float32
+	step := &e.plan.Steps[c.step]
+	for _, o := range c.launch.Writes {
+		b, dtype := e.operand(step, o)
+		n := int(b.bytes) / dtype.Bytes()
+		if o.T != nil {
+			n = o.T.Shape().Size()
+		}
+		values := make([]float32, n)
+		e.device.read(b, dtype, values)
+		all = append(all, values...)
+	}
+	return all
+}
+
+// agree reports whether two results are the same within tolerance, NaN only where the other has it.
+func agree(want, got []float32) bool {
+	largest := 0.0
+	for _, w := range want {
+		if a := math.Abs(float64(w)); a > largest && !math.IsInf(a, 0) {
+			largest = a
+		}
+	}
+	for i, w := range want {
+		w, g := float64(w), float64(got[i])
+		if math.IsNaN(w) != math.IsNaN(g) {
+			return false
+		}
+		if w != g && math.Abs(w-g) > formTolerance*largest {
+			return false
+		}
+	}
+	return true
+}
