@@ -103,7 +103,8 @@ func (s *whole) Step(i int, modelOut, x []float32, noise func(n int) []float32) 
 }
 
 // pndm is pseudo linear multistep (Liu et al. 2022) without the Runge–Kutta start, as Stable Diffusion shipped it: the second
-// timestep is visited twice to get the method going.
+// timestep is visited twice to get the method going. Like the reference it extrapolates the model's outputs as they are, which
+// for models that predict v rather than ε is coarser in few steps.
 type pndm struct {
 	run
 	kind    prediction
