@@ -1,6 +1,6 @@
 // The memory ceiling: y = x, one vec4 per step, four steps per invocation.
-#include "grid.glsl"
 layout(local_size_x = 64) in;
+#include "grid.glsl"
 uniform samplerBuffer X;
 uniform int texels;
 layout(std430, binding = 0) writeonly buffer Y0 { vec4 y[]; };

@@ -1,7 +1,7 @@
 // The arithmetic ceiling: multiply-adds on registers only, in 16 independent vec4 chains per invocation.
 // FLOPs per invocation: rounds * 16 chains * 4 lanes * 2.
-#include "grid.glsl"
 layout(local_size_x = 64) in;
+#include "grid.glsl"
 uniform int rounds;
 uniform float seed;
 layout(std430, binding = 0) writeonly buffer Y0 { vec4 y[]; };

@@ -1,4 +1,5 @@
 // Flat indices of a grid that compute.Lowering.Grid folded into two axes. Callers drop indices beyond their work.
+// Include it after the workgroup's layout.
 
 // Index of this workgroup.
 int group_index() {
