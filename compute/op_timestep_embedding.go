@@ -35,7 +35,7 @@ func TimestepEmbedding(t *Tensor, dim int, o TimestepOpts) *Tensor {
 	}
 	freqs := make([]float32, half)
 	for k := range freqs {
-		exponent := float32(-math.Log(o.MaxPeriod)*float64(k)) / float32(float64(half)-o.Shift)
+		exponent := float32(-math.Log(o.MaxPeriod)) * float32(k) / float32(float64(half)-o.Shift) // every step rounded, as in training
 		freqs[k] = float32(float64(float32(math.Exp(float64(exponent)))) * o.Scale)
 	}
 	if t.err != nil {
