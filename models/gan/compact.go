@@ -26,7 +26,7 @@ func NewCompact(s *nn.Scope) (*Compact, error) {
 	for body.Shape(fmt.Sprintf("%d.weight", n)) != nil {
 		n++
 	}
-	if len(first) != 4 || n%2 == 0 {
+	if len(first) != 4 || first[0] < 1 || first[1] < 1 || n%2 == 0 {
 		return nil, fmt.Errorf("the upscaler's weights are not a compact generator's: body.0.weight, body.1.weight and so on are wanted, an odd number of them, and there are %d", n)
 	}
 	c := &Compact{Features: first[0], Channels: first[1]}

@@ -1,0 +1,321 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"time"
+
+	"atelier/models/diffusion"
+	"atelier/models/nn"
+)
+
+// job is one run in progress.
+type job struct {
+	*Text2Image
+	Request
+	report  func(Progress)
+	start   time.Time
+	phase   string
+	entered time.Time
+	seconds map[string]float64
+
+	done, total int           // model calls, over the whole batch
+	spent       time.Duration // in them
+	context     []float32     // the text's states: the unconditional row first where guided
+	picks       map[int]bool  // calls of each picture after which a preview is decoded
+	decoded     bool          // a decoded preview of this picture was shown
+}
+
+// Run makes the pictures of a request, one after the other. progress, where not nil, is called from Run's goroutine after
+// every step. Where Run fails or ctx ends, the result holds the pictures that were finished before.
+func (t *Text2Image) Run(ctx context.Context, r Request, progress func(Progress)) (*Result, error) {
+	r, err := t.Resolve(r)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	j := &job{Text2Image: t, Request: r, report: progress, start: time.Now(), seconds: map[string]float64{}}
+	go t.model.Hash() // reads the weights' file once, beside the work
+	result, err := j.run(ctx)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if t.stages != nil && err != nil && ctx.Err() == nil {
+		t.stages.close() // after a failure, start afresh
+	}
+	return result, err
+}
+
+func (j *job) run(ctx context.Context) (*Result, error) {
+	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name}
+	out.Request.Trace, out.Request.Latents = nil, nil
+	err := j.pictures(ctx, out)
+	j.enter("")
+	j.seconds["total"] = seconds(time.Since(j.start))
+	_, out.PeakBytes = j.dev.Memory()
+	if err == nil {
+		out.ModelHash = j.model.Hash()
+	}
+	return out, err
+}
+
+func (j *job) pictures(ctx context.Context, out *Result) error {
+	s := j.setting(j.Request)
+	j.enter("load")
+	if err := j.prepare(ctx, s); err != nil {
+		return err
+	}
+	j.enter("text")
+	if err := j.encode(ctx); err != nil {
+		return err
+	}
+	for i := range j.Batch {
+		m, err := j.one(ctx, i)
+		if err != nil {
+			return err
+		}
+		out.Images = append(out.Images, m)
+		out.Seeds = append(out.Seeds, j.Seed+uint64(i))
+	}
+	return nil
+}
+
+// enter ends the running phase, adding its time to the account, and begins another; "" ends the last.
+func (j *job) enter(phase string) {
+	now := time.Now()
+	if j.phase != "" {
+		j.seconds[j.phase] = seconds(time.Duration(j.seconds[j.phase]*float64(time.Second)) + now.Sub(j.entered))
+	}
+	j.phase, j.entered = phase, now
+	if phase != "" {
+		j.tell(nil)
+	}
+}
+
+// tell reports where the job is.
+func (j *job) tell(preview *image.NRGBA) {
+	used, _ := j.dev.Memory()
+	steps := j.Steps * j.Batch
+	p := Progress{Phase: j.phase, Steps: steps, Elapsed: time.Since(j.start), Preview: preview, Bytes: used}
+	if j.total > 0 {
+		p.Step = j.done * steps / j.total
+	}
+	p.Left = j.left()
+	j.report(p)
+}
+
+// left estimates the time to go from the pace of the denoiser so far; decoding and enlarging are taken to run at the same
+// arithmetic speed.
+func (j *job) left() time.Duration {
+	if j.done == 0 || j.stages == nil {
+		return 0
+	}
+	call := j.spent / time.Duration(j.done)
+	after := j.stages.decode.plan.FLOPs()
+	if j.stages.upscale != nil {
+		after += j.stages.upscale.plan.FLOPs()
+	}
+	pictures := j.Batch - j.done*j.Batch/j.total
+	if j.phase != "denoise" {
+		pictures++ // the one that is being finished
+	}
+	finish := 0.0
+	if f := j.stages.denoise.plan.FLOPs(); f > 0 {
+		finish = after / f
+	}
+	return call*time.Duration(j.total-j.done) + time.Duration(float64(call)*finish*float64(pictures))
+}
+
+// encode turns the words into the states that the denoiser reads.
+func (j *job) encode(ctx context.Context) error {
+	texts := []string{j.Prompt}
+	if j.stages.guided {
+		texts = []string{j.Negative, j.Prompt}
+	}
+	n := j.parts.text.MaxPositions
+	ids := make([]float32, 0, n*len(texts))
+	for _, text := range texts {
+		row := j.model.Tokenizer.EncodePadded(text)
+		if len(row) > n {
+			last := row[len(row)-1]
+			row = append(row[:n-1:n-1], last)
+		}
+		for _, id := range row {
+			ids = append(ids, float32(id))
+		}
+		for range n - len(row) {
+			ids = append(ids, float32(j.model.Tokenizer.Pad()))
+		}
+	}
+	j.context = make([]float32, len(texts)*n*j.parts.text.HiddenSize)
+	return j.stages.run(ctx, j.dev, j.stages.text, map[string][]float32{"ids": ids}, map[string][]float32{"states": j.context})
+}
+
+// one makes picture i of the batch.
+func (j *job) one(ctx context.Context, i int) (*image.NRGBA, error) {
+	j.enter("denoise")
+	latents, err := j.denoise(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	j.trace(i, "final_latents", j.latentShape(), latents)
+	j.enter("decode")
+	v, s := j.parts.vae, j.stages
+	h, w := s.h*v.Factor(), s.w*v.Factor()
+	last := nn.ChannelsLast(latents, 1, v.LatentChannels, s.h, s.w)
+	picture := make([]float32, h*w*v.OutChannels)
+	if err := s.run(ctx, j.dev, s.decode, map[string][]float32{"latents": j.unscale(last)}, map[string][]float32{"picture": picture}); err != nil {
+		return nil, err
+	}
+	if firstBad(picture) >= 0 {
+		return nil, fmt.Errorf("the decoder gave numbers that are not finite on %s: the picture is lost; try another device (--device host), and run doctor", j.dev.Name())
+	}
+	if j.Trace != nil {
+		j.trace(i, "image", []int{1, v.OutChannels, h, w}, nn.ChannelsFirst(picture, 1, h, w, v.OutChannels))
+	}
+	fromSigned(picture)
+	j.preview.fit(last, picture, s.h, s.w, v.Factor())
+	if s.upscale == nil {
+		return toPicture(picture, w, h, v.OutChannels), nil
+	}
+	j.enter("upscale")
+	j.tell(toPicture(picture, w, h, v.OutChannels))
+	k := j.parts.upscaler.Scale
+	large := make([]float32, len(picture)*k*k)
+	if err := s.run(ctx, j.dev, s.upscale, map[string][]float32{"picture": picture}, map[string][]float32{"picture": large}); err != nil {
+		return nil, err
+	}
+	return toPicture(large, w*k, h*k, v.OutChannels), nil
+}
+
+func (j *job) latentShape() []int {
+	return []int{1, j.parts.vae.LatentChannels, j.stages.h, j.stages.w}
+}
+
+// trace hands numbers to the request's tracer; those of later pictures of a batch carry the picture's number.
+func (j *job) trace(i int, name string, shape []int, data []float32) {
+	if j.Trace == nil {
+		return
+	}
+	if i > 0 {
+		name = fmt.Sprintf("picture%02d.%s", i, name)
+	}
+	j.Trace(name, shape, append([]float32(nil), data...))
+}
+
+// denoise walks from noise to the latents of picture i, B C H W, of unit variance.
+func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
+	seed, n := j.Seed+uint64(i), j.latents(j.stages.setting)
+	x := diffusion.Noise(seed, 0, n)
+	if j.Latents != nil {
+		x = append([]float32(nil), j.Latents[i*n:(i+1)*n]...)
+	}
+	sampler, err := diffusion.New(j.Sampler, j.Schedule, j.parts.scheduler, j.Steps)
+	if err != nil {
+		return nil, err
+	}
+	noise := diffusion.Streams(seed)
+	exe, release, err := j.stages.use(ctx, j.dev, j.stages.denoise)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	m := &model{job: j, run: exe.Run}
+	times := sampler.Timesteps()
+	j.total = len(times) * j.Batch
+	j.picks, j.decoded = nil, false
+	if j.stages.together {
+		j.picks = decodeSteps(len(times), j.stages.denoise.plan.FLOPs(), j.stages.decode.plan.FLOPs())
+	}
+	for k, v := range x {
+		x[k] = float32(float64(v) * sampler.InitNoiseSigma())
+	}
+	for c, t := range times {
+		start := time.Now()
+		pred, err := m.predict(ctx, sampler.ScaleInput(c, x), t)
+		if err != nil {
+			return nil, err
+		}
+		next, denoised, err := sampler.Step(c, pred, x, noise)
+		if err != nil {
+			return nil, err
+		}
+		if firstBad(next) >= 0 {
+			return nil, fmt.Errorf("the picture fell apart at step %d of %d: the denoiser gave numbers that are not finite on %s; try another sampler or a lower CFG scale, and run doctor", c+1, len(times), j.dev.Name())
+		}
+		x = next
+		j.trace(i, fmt.Sprintf("step%02d.noise_pred", c), j.latentShape(), pred)
+		j.trace(i, fmt.Sprintf("step%02d.latents", c), j.latentShape(), x)
+		j.done++
+		j.spent += time.Since(start)
+		picture, err := j.look(ctx, c+1, denoised)
+		if err != nil {
+			return nil, err
+		}
+		j.tell(picture)
+	}
+	return x, nil
+}
+
+// model is the denoiser with guidance.
+type model struct {
+	*job
+	run            func(ctx context.Context, in, out map[string][]float32) error
+	sample, answer []float32
+}
+
+// predict gives the model's output for latents x, B C H W, at timestep t. Guidance moves the answer for the prompt away
+// from the answer for the negative prompt (Ho and Salimans 2022).
+func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32, error) {
+	s, z := m.stages, m.parts.vae.LatentChannels
+	rows := s.rows()
+	times := make([]float32, rows)
+	m.sample = m.sample[:0]
+	last := nn.ChannelsLast(x, 1, z, s.h, s.w)
+	for r := range rows {
+		times[r] = float32(t)
+		m.sample = append(m.sample, last...)
+	}
+	if m.answer == nil {
+		m.answer = make([]float32, rows*len(x))
+	}
+	err := m.run(ctx, map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}, map[string][]float32{"prediction": m.answer})
+	if err != nil {
+		return nil, stageError(ctx, s.denoise, err)
+	}
+	answer := m.answer
+	if s.guided {
+		uncond, cond := m.answer[:len(x)], m.answer[len(x):]
+		answer = make([]float32, len(x))
+		for i, u := range uncond {
+			answer[i] = u + float32(m.CFG)*(cond[i]-u)
+		}
+	}
+	return nn.ChannelsFirst(answer, 1, s.h, s.w, z), nil
+}
+
+// look is the preview after call c of a picture: a map of the latents, or, where the budget allows, a decode. After the
+// first decode it changes only with the next one, so that the picture doesn't flicker between sharp and soft.
+func (j *job) look(ctx context.Context, c int, denoised []float32) (*image.NRGBA, error) {
+	v, s := j.parts.vae, j.stages
+	last := nn.ChannelsLast(denoised, 1, v.LatentChannels, s.h, s.w)
+	if !j.picks[c] {
+		if j.decoded {
+			return nil, nil
+		}
+		return j.preview.picture(last, s.h, s.w), nil
+	}
+	h, w := s.h*v.Factor(), s.w*v.Factor()
+	picture := make([]float32, h*w*v.OutChannels)
+	if err := s.run(ctx, j.dev, s.decode, map[string][]float32{"latents": j.unscale(last)}, map[string][]float32{"picture": picture}); err != nil {
+		return nil, err
+	}
+	j.decoded = true
+	fromSigned(picture)
+	return toPicture(picture, w, h, v.OutChannels), nil
+}

@@ -1,0 +1,325 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"atelier/compute"
+	"atelier/models/catalog"
+	"atelier/models/diffusion"
+)
+
+// Limits of a request, as this field's programs have them.
+const (
+	defaultSteps, maxSteps = 20, 150
+	defaultCFG, maxCFG     = 7.0, 30
+	maxBatch               = 8
+	smallest, largestSize  = 64, 2048 // pixels
+)
+
+// Named is an entry of a menu: the id for files and flags, and the label that people know.
+type Named = diffusion.Named
+
+// Samplers and Schedules list what a Request may name, in the order of a menu.
+func Samplers() []Named  { return diffusion.Samplers() }
+func Schedules() []Named { return diffusion.Schedules() }
+
+// SchedulesFor lists the schedules that a sampler takes.
+func SchedulesFor(sampler string) []Named { return diffusion.SchedulesFor(sampler) }
+
+// Text2Image makes pictures from words with one model on one device. Its methods may be called from any goroutine; runs
+// wait for each other.
+type Text2Image struct {
+	dev     compute.Device
+	model   *catalog.Model
+	parts   *parts
+	preview *preview
+
+	mu     sync.Mutex // held by a run
+	stages *stages    // of the latest setting; nil before the first run
+}
+
+// NewText2Image builds the networks of an open model, which must stay open. The device is not touched before the first run.
+func NewText2Image(dev compute.Device, m *catalog.Model) (*Text2Image, error) {
+	p, err := newParts(m)
+	if err != nil {
+		return nil, err
+	}
+	if m.Tokenizer == nil {
+		return nil, m.TokenizerError
+	}
+	if have, want := p.text.VocabSize, m.Tokenizer.Vocab(); want > have {
+		return nil, fmt.Errorf("the tokenizer in %s has %d tokens, and the text encoder of %s knows %d; choose the tokenizer that belongs to the model", m.TokenizerDir, want, m.Name, have)
+	}
+	return &Text2Image{dev: dev, model: m, parts: p, preview: newPreview(p.vae.LatentChannels, p.vae.OutChannels)}, nil
+}
+
+// Close gives the device's memory back. The model stays open.
+func (t *Text2Image) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stages != nil {
+		t.stages.close()
+		t.stages = nil
+	}
+}
+
+// Info says what the model wants where the person is silent. Hash is left out: see ModelHash.
+func (t *Text2Image) Info() ModelInfo {
+	p, card := t.parts, t.model.Card
+	f := p.factor()
+	own := p.unet.SampleSize
+	if own <= 0 {
+		own = 64
+	}
+	i := ModelInfo{
+		Name: card.Name, Width: own * f, Height: own * f, SizeStep: f, MinSize: multipleUp(min(smallest, own*f), f), MaxSize: card.MaxSize,
+		Steps: card.Steps, CFG: card.CFG, Sampler: card.Sampler, Schedule: card.Schedule,
+		Transparent: p.vae.OutChannels == 4, Examples: append([]string(nil), card.Examples...),
+		MaxPromptTokens: p.text.MaxPositions - 2,
+	}
+	if i.MaxSize <= 0 {
+		i.MaxSize = max(largestSize, i.Width)
+	}
+	i.MaxSize -= i.MaxSize % f
+	if i.Steps <= 0 {
+		i.Steps = defaultSteps
+	}
+	if i.CFG <= 0 {
+		i.CFG = defaultCFG
+	}
+	if i.Sampler == "" {
+		i.Sampler = p.scheduler.DefaultSampler()
+	}
+	if i.Schedule == "" {
+		i.Schedule = p.scheduler.DefaultSchedule()
+	}
+	return i
+}
+
+func multipleUp(n, step int) int { return (n + step - 1) / step * step }
+
+// ModelHash is the first ten hex digits of the weights' SHA-256. The first call reads the whole file.
+func (t *Text2Image) ModelHash() string { return t.model.Hash() }
+
+// Device is the device that runs the model.
+func (t *Text2Image) Device() compute.Device { return t.dev }
+
+// Resolve fills in a request's defaults, or says in one sentence what is wrong with it.
+func (t *Text2Image) Resolve(r Request) (Request, error) {
+	i := t.Info()
+	setDefault(&r.Width, i.Width)
+	setDefault(&r.Height, i.Height)
+	setDefault(&r.Steps, i.Steps)
+	setDefault(&r.Batch, 1)
+	if r.CFG == 0 {
+		r.CFG = i.CFG
+	}
+	sampler, schedule, err := diffusion.ParseSampler(r.Sampler)
+	if err != nil {
+		return r, err
+	}
+	named := r.Schedule
+	if r.Schedule, err = diffusion.ParseSchedule(r.Schedule); err != nil {
+		return r, err
+	}
+	if r.Schedule == "" {
+		r.Schedule = schedule
+	}
+	if r.Sampler = sampler; sampler == "" {
+		r.Sampler = i.Sampler
+	}
+	if r.Schedule == "" {
+		if r.Schedule = i.Schedule; named == "" && len(diffusion.SchedulesFor(r.Sampler)) == 1 {
+			r.Schedule = diffusion.SchedulesFor(r.Sampler)[0].ID
+		}
+	}
+	return r, t.check(r, i)
+}
+
+func setDefault(v *int, d int) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (t *Text2Image) check(r Request, i ModelInfo) error {
+	for _, s := range []struct {
+		name string
+		v    int
+	}{{"width", r.Width}, {"height", r.Height}} {
+		if s.v < i.MinSize || s.v > i.MaxSize || s.v%i.SizeStep != 0 {
+			near := min(max((s.v+i.SizeStep/2)/i.SizeStep*i.SizeStep, i.MinSize), i.MaxSize)
+			return fmt.Errorf("%s makes pictures whose %s is a multiple of %d from %d to %d pixels, and %d is not: try %d", i.Name, s.name, i.SizeStep, i.MinSize, i.MaxSize, s.v, near)
+		}
+	}
+	switch {
+	case r.Steps < 1 || r.Steps > maxSteps:
+		return fmt.Errorf("the number of steps is from 1 to %d, not %d", maxSteps, r.Steps)
+	case !(r.CFG >= 1 && r.CFG <= maxCFG):
+		return fmt.Errorf("the CFG scale is from 1 to %d, not %g", maxCFG, r.CFG)
+	case r.Batch < 1 || r.Batch > maxBatch:
+		return fmt.Errorf("the batch is from 1 to %d pictures, not %d", maxBatch, r.Batch)
+	}
+	if n := t.latents(t.setting(r)) * r.Batch; r.Latents != nil && len(r.Latents) != n {
+		s := t.setting(r)
+		return fmt.Errorf("the given latents hold %d numbers, and %d pictures of %d × %d need %d × %d × %d × %d", len(r.Latents), r.Batch, r.Width, r.Height, r.Batch, t.parts.vae.LatentChannels, s.h, s.w)
+	}
+	if bad := firstBad(r.Latents); bad >= 0 {
+		return fmt.Errorf("the given latents hold %v at place %d; only finite numbers make a picture", r.Latents[bad], bad)
+	}
+	_, err := diffusion.New(r.Sampler, r.Schedule, t.parts.scheduler, r.Steps)
+	return err
+}
+
+func (t *Text2Image) setting(r Request) setting {
+	f := t.parts.factor()
+	return setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1}
+}
+
+// latents is how many numbers one picture's latents have.
+func (t *Text2Image) latents(s setting) int { return s.h * s.w * t.parts.vae.LatentChannels }
+
+// Memory is the device memory that a request will hold at its peak, in bytes; a *compute.MemoryError where the device has
+// less. Nothing is allocated.
+func (t *Text2Image) Memory(r Request) (int64, error) {
+	r, err := t.Resolve(r)
+	if err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, err := t.plan(t.setting(r))
+	if err != nil {
+		return 0, err
+	}
+	if s.together {
+		return bytes(s.all()...), nil
+	}
+	return s.largest(), nil
+}
+
+// Warm loads the model for a request, so that a run of the same size starts at once.
+func (t *Text2Image) Warm(ctx context.Context, r Request) error {
+	r, err := t.Resolve(r)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.prepare(ctx, t.setting(r))
+}
+
+// plan gives the stages of a setting, compiled and checked against the device's memory.
+func (t *Text2Image) plan(s setting) (*stages, error) {
+	if t.stages != nil && t.stages.setting == s {
+		return t.stages, nil
+	}
+	st, err := t.parts.compile(t.dev.Limits(), s, t.preview.weights == nil)
+	if err != nil {
+		return nil, err
+	}
+	if available := t.available(); !st.fit(available) {
+		return nil, t.tooLarge(st, available)
+	}
+	return st, nil
+}
+
+// available is the device memory that this pipeline may hold in all; 0 means unknown.
+func (t *Text2Image) available() int64 {
+	limit := t.dev.Limits().MemoryBytes
+	if limit == 0 {
+		return 0
+	}
+	used, _ := t.dev.Memory()
+	if t.stages != nil {
+		var held []*stage
+		for _, st := range t.stages.all() {
+			if st.loaded != nil {
+				held = append(held, st)
+			}
+		}
+		used -= bytes(held...)
+	}
+	return max(limit-max(used, 0), 1)
+}
+
+// tooLarge is a *compute.MemoryError, with the largest picture of the same proportions that would fit.
+func (t *Text2Image) tooLarge(st *stages, available int64) error {
+	err := &compute.MemoryError{Device: t.dev.Name(), Need: st.largest(), Available: available}
+	f, least := t.parts.factor(), t.Info().MinSize
+	for eighths := 7; eighths > 0; eighths-- {
+		s := setting{h: max(1, st.h*eighths/8), w: max(1, st.w*eighths/8), guided: st.guided}
+		if s.h*f < least || s.w*f < least {
+			break
+		}
+		if smaller, e := t.parts.compile(t.dev.Limits(), s, false); e == nil && smaller.fit(available) {
+			return fmt.Errorf("%w; %d × %d would fit", err, s.w*f, s.h*f)
+		}
+	}
+	return err
+}
+
+// prepare makes the device hold the plans of s, in place of those of another setting.
+func (t *Text2Image) prepare(ctx context.Context, s setting) error {
+	st, err := t.plan(s)
+	if err != nil {
+		return err
+	}
+	if st != t.stages {
+		old := t.stages
+		t.stages = st
+		if old != nil && st.together && bytes(append(old.all(), st.all()...)...) <= t.dev.Limits().MemoryBytes {
+			defer old.close() // after the new ones are there: parameters in common stay on the device
+		} else if old != nil {
+			old.close()
+		}
+	}
+	if st.together {
+		for _, one := range st.all() {
+			if _, _, err := st.use(ctx, t.dev, one); err != nil {
+				st.close()
+				return err
+			}
+		}
+	}
+	return t.calibrate(ctx)
+}
+
+// calibrate fits the preview to one small decode, once in a pipeline's life.
+func (t *Text2Image) calibrate(ctx context.Context) error {
+	st := t.stages
+	if st.calibrate == nil {
+		return nil
+	}
+	v := t.parts.vae
+	h, w, f := min(st.h, calibrateSize), min(st.w, calibrateSize), v.Factor()
+	latents := smoothLatents(h, w, v.LatentChannels)
+	picture := make([]float32, h*f*w*f*v.OutChannels)
+	if err := st.run(ctx, t.dev, st.calibrate, map[string][]float32{"latents": t.unscale(latents)}, map[string][]float32{"picture": picture}); err != nil {
+		return err
+	}
+	fromSigned(picture)
+	t.preview.fit(latents, picture, h, w, f)
+	if st.calibrate.loaded != nil {
+		st.calibrate.loaded.Close()
+	}
+	st.calibrate = nil
+	return nil
+}
+
+// unscale turns latents of unit variance into what the decoder takes.
+func (t *Text2Image) unscale(latents []float32) []float32 {
+	k, shift := 1/t.parts.vae.ScalingFactor, t.parts.vae.Shift()
+	out := make([]float32, len(latents))
+	for i, v := range latents {
+		out[i] = float32(float64(v)*k + shift)
+	}
+	return out
+}
+
+// seconds is a duration for people: rounded to a millisecond.
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }

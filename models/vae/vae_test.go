@@ -1,0 +1,113 @@
+package vae
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"atelier/compute"
+	"atelier/models/checkpoint"
+	"atelier/models/goldentest"
+	"atelier/models/nn"
+)
+
+const weights = "sd15/model/vae/diffusion_pytorch_model.safetensors"
+
+func config(t *testing.T) Config {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(goldentest.Dir, "sd15/model/vae/config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseConfig(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestGolden is the case sd15-vae.
+func TestGolden(t *testing.T) {
+	m, err := New(nn.Load("vae", goldentest.Open(t, weights)), config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, m)
+}
+
+func check(t *testing.T, m *Model) {
+	c := goldentest.Load(t, "sd15-vae")
+	in, want := goldentest.Read(t, "sd15/vae.in.safetensors"), goldentest.Read(t, "sd15/vae.out.safetensors")
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		g, feed := compute.NewGraph(), map[string][]float32{}
+		mean, logvar := m.Encode(goldentest.Input(g, feed, "image", in["image"]))
+		std := compute.Exp(compute.Affine(logvar, 0.5, 0))
+		sample := compute.Add(mean, compute.Mul(std, goldentest.Input(g, feed, "noise", in["noise"])))
+		g.Output("mean", mean)
+		g.Output("logvar", logvar)
+		g.Output("std", std)
+		g.Output("sample", sample)
+		g.Output("latents_scaled", compute.Affine(sample, m.ScalingFactor, 0))
+		g.Output("decode", m.Decode(goldentest.Input(g, feed, "z", in["z"])))
+		goldentest.Compare(t, c, goldentest.Run(t, dev, g, feed), want)
+	})
+}
+
+// renamed is a checkpoint whose attention weights have the names and shapes of 2022.
+type renamed struct {
+	checkpoint.Tensors
+	names []string
+	old   map[string]checkpoint.Tensor
+}
+
+func (r *renamed) Names() []string { return r.names }
+func (r *renamed) Get(name string) (checkpoint.Tensor, bool) {
+	t, ok := r.old[name]
+	return t, ok
+}
+
+// TestOldNames loads the same numbers as query, key, value and proj_attn, with 4-D weights as single files have them.
+func TestOldNames(t *testing.T) {
+	now := goldentest.Open(t, weights)
+	r := &renamed{Tensors: now, old: map[string]checkpoint.Tensor{}}
+	renames := map[string]string{"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+	for _, name := range now.Names() {
+		v, _ := now.Get(name)
+		for a, b := range renames {
+			for _, leaf := range []string{".weight", ".bias"} {
+				prefix := "mid_block.attentions.0."
+				for _, coder := range []string{"encoder.", "decoder."} {
+					if name == coder+prefix+a+leaf {
+						name = coder + prefix + b + leaf
+						if leaf == ".weight" {
+							v.Shape = append(append([]int(nil), v.Shape...), 1, 1)
+						}
+					}
+				}
+			}
+		}
+		r.old[name] = v
+		r.names = append(r.names, name)
+	}
+	m, err := New(nn.Load("vae", r), config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, m)
+}
+
+// TestAncientConfig checks the values that the first Stable Diffusion repositories left out.
+func TestAncientConfig(t *testing.T) {
+	c, err := ParseConfig([]byte(`{"block_out_channels": [32, 64], "latent_channels": 4, "layers_per_block": 2}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ScalingFactor != 0.18215 || !c.QuantConv || !c.PostQuantConv || !c.MidAttention || c.Factor() != 2 || c.Shift() != 0 {
+		t.Errorf("%+v", c)
+	}
+	for _, bad := range []string{`{`, `{"block_out_channels": []}`, `{"block_out_channels": [33]}`, `{"scaling_factor": 0}`, `{"norm_num_groups": 0}`, `{"up_block_types": ["AttnUpDecoderBlock2D"]}`} {
+		if _, err := ParseConfig([]byte(bad)); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
