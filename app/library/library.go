@@ -79,6 +79,26 @@ func (l *Library) Save(img *image.NRGBA, meta Meta) (string, error) {
 	return path, nil
 }
 
+// Writable makes a folder if need be and tells whether pictures can be saved in it; empty means DefaultFolder. The error is a
+// *SaveError.
+func Writable(folder string) error {
+	if folder == "" {
+		folder = DefaultFolder()
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return saveError(folder, err)
+	}
+	probe, err := os.CreateTemp(folder, ".atelier-*.part")
+	if err != nil {
+		return saveError(folder, err)
+	}
+	probe.Close()
+	if err := os.Remove(probe.Name()); err != nil {
+		return saveError(folder, err)
+	}
+	return nil
+}
+
 // WriteTo writes the picture to a path that somebody named, replacing a file that is there. The error is a *SaveError.
 func WriteTo(path string, img *image.NRGBA, meta Meta) error { return writeTo(path, img, meta, true) }
 

@@ -25,8 +25,10 @@ type Button struct {
 	Icon     Icon
 	Style    Style
 	Selected bool // shown as chosen, for buttons that choose a mode
+	Bright   bool // a quiet button that is drawn like the one under the pointer, without its box
 	Left     bool // text at the left instead of the middle
 	Height   float32
+	TextSize float32
 	OnTapped func()
 
 	disabled, focused bool
@@ -34,7 +36,7 @@ type Button struct {
 
 // NewButton makes a button of row height.
 func NewButton(tips *Tips, text string, style Style, tip Tip, tapped func()) *Button {
-	b := &Button{Text: text, Style: style, Height: RowHeight, OnTapped: tapped}
+	b := &Button{Text: text, Style: style, Height: RowHeight, TextSize: Body, OnTapped: tapped}
 	b.init(b, tips, tip)
 	b.ExtendBaseWidget(b)
 	return b
@@ -97,6 +99,9 @@ func (b *Button) colours() (fill, stroke, ink fyne.ThemeColorName) {
 		ink = Loss
 	case b.Style == Quiet:
 		fill, stroke, ink = "", "", Secondary
+		if b.Bright {
+			ink = Text
+		}
 		if b.over && !b.disabled {
 			fill, ink = Lifted, Text
 		}
@@ -122,14 +127,21 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 	box.CornerRadius, ring.CornerRadius = Radius, Radius+2
 	icon := newGlyph(b.Icon, Text)
 	text, hint := canvas.NewText("", nil), canvas.NewText("", nil)
-	text.TextSize, hint.TextSize = Body, Caption
+	text.TextSize, hint.TextSize = b.TextSize, Caption
 	const iconSize = 18
+	pad := func() float32 { // small buttons have less air
+		text.TextSize = b.TextSize
+		if b.TextSize < Body {
+			return 6
+		}
+		return 12
+	}
 	r := &painter{objects: []fyne.CanvasObject{box, ring, icon.img, text, hint}}
 	r.min = func() fyne.Size {
 		if b.Text == "" {
 			return fyne.NewSize(b.Height, b.Height)
 		}
-		w := text.MinSize().Width + 2*12
+		w := text.MinSize().Width + 2*pad()
 		if b.Icon != "" {
 			w += iconSize + 6
 		}
@@ -151,7 +163,7 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 		}
 		x := (size.Width - content) / 2
 		if b.Left {
-			x = 12
+			x = pad()
 		}
 		if b.Icon != "" {
 			icon.img.Resize(fyne.NewSize(iconSize, iconSize))
@@ -159,7 +171,7 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 			x += iconSize + 6
 		}
 		text.Move(fyne.NewPos(x, (size.Height-text.MinSize().Height)/2))
-		hint.Move(fyne.NewPos(size.Width-12-hint.MinSize().Width, (size.Height-hint.MinSize().Height)/2))
+		hint.Move(fyne.NewPos(size.Width-pad()-hint.MinSize().Width, (size.Height-hint.MinSize().Height)/2))
 	}
 	r.refresh = func() {
 		fill, stroke, ink := b.colours()

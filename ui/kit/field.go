@@ -71,8 +71,8 @@ func (e *entry) MouseDown(ev *desktop.MouseEvent) {
 
 // DoubleTapped implements fyne.DoubleTappable.
 func (e *entry) DoubleTapped(ev *fyne.PointEvent) {
-	if e.owner.onDefault != nil {
-		e.owner.onDefault()
+	if e.owner.OnDefault != nil {
+		e.owner.OnDefault()
 		return
 	}
 	e.Entry.DoubleTapped(ev)
@@ -86,12 +86,15 @@ func (e *entry) TypedKey(key *fyne.KeyEvent) {
 		if e.owner.OnCancel == nil || !e.owner.OnCancel() {
 			passKey(e, key)
 		}
-	case key.Name == fyne.KeyUp && e.owner.onStep != nil:
-		e.owner.onStep(1)
-	case key.Name == fyne.KeyDown && e.owner.onStep != nil:
-		e.owner.onStep(-1)
+	case key.Name == fyne.KeyUp && e.owner.OnStep != nil:
+		e.owner.OnStep(1)
+	case key.Name == fyne.KeyDown && e.owner.OnStep != nil:
+		e.owner.OnStep(-1)
 	case !e.MultiLine && (key.Name == fyne.KeyReturn || key.Name == fyne.KeyEnter):
 		e.owner.commit()
+		if e.owner.OnEnter != nil {
+			e.owner.OnEnter(e.Text)
+		}
 	default:
 		e.Entry.TypedKey(key)
 	}
@@ -109,17 +112,18 @@ type Field struct {
 	surface
 	hover
 	OnChanged func(string) // every keystroke
-	OnCommit  func(string)
-	OnCancel  func() bool // Esc; false lets the window have it too
+	OnCommit  func(string) // Return, or leaving the field
+	OnEnter   func(string) // Return only
+	OnCancel  func() bool  // Esc; false lets the window have it too
+	OnStep    func(int)    // ↑ gives 1, ↓ gives −1; nil leaves the keys to the caret
+	OnDefault func()       // double-click; nil selects a word
 
-	entry     *entry
-	styled    fyne.CanvasObject
-	right     bool
-	width     float32
-	lines     int
-	focused   bool
-	onStep    func(int)
-	onDefault func()
+	entry   *entry
+	styled  fyne.CanvasObject
+	right   bool
+	width   float32
+	lines   int
+	focused bool
 }
 
 // NewField makes a field of one line, at least width wide.
@@ -130,6 +134,11 @@ func NewField(tips *Tips, placeholder string, width float32, tip Tip) *Field {
 // NewTextArea makes a field of several lines that wraps.
 func NewTextArea(tips *Tips, placeholder string, lines int, tip Tip) *Field {
 	return newField(tips, placeholder, 80, lines, false, tip)
+}
+
+// NewNumericField makes a field of one line with its text at the right end.
+func NewNumericField(tips *Tips, width float32, tip Tip) *Field {
+	return newField(tips, "", width, 1, true, tip)
 }
 
 func newField(tips *Tips, placeholder string, width float32, lines int, right bool, tip Tip) *Field {

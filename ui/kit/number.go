@@ -28,6 +28,7 @@ type Number struct {
 	standard float64
 	slider   *slider
 	field    *Field
+	bare     bool // without the slider
 }
 
 // NewNumber makes the control; standard is its first value and what double-clicking goes back to.
@@ -38,12 +39,27 @@ func NewNumber(tips *Tips, limits Range, standard float64, tip Tip) *Number {
 	n.slider.onMove = func(p float64) { n.change(n.at(p)) }
 	n.slider.onStep = n.step
 	n.slider.onDefault = func() { n.change(n.standard) }
-	n.field.onStep = n.step
-	n.field.onDefault = n.slider.onDefault
+	n.field.OnStep = n.step
+	n.field.OnDefault = n.slider.onDefault
 	n.field.OnCommit = n.typed
 	n.ExtendBaseWidget(n)
 	n.show(standard)
 	return n
+}
+
+// NewNumberField is a Number without the slider: an entry alone, at least width wide.
+func NewNumberField(tips *Tips, limits Range, standard float64, width float32, tip Tip) *Number {
+	n := NewNumber(tips, limits, standard, tip)
+	n.bare = true
+	n.field.width = width
+	return n
+}
+
+// SetRange changes what values are taken and corrects the current one.
+func (n *Number) SetRange(limits Range) {
+	n.limits = limits
+	n.standard = n.correct(n.standard)
+	n.show(n.correct(n.value))
 }
 
 // Value is the current value.
@@ -79,8 +95,12 @@ func (n *Number) typed(text string) {
 		n.show(n.value)
 		return
 	}
-	if v < n.limits.Min || v > n.limits.Max {
-		n.tips.Note(n, fmt.Sprintf("%s goes from %s to %s.", n.limits.Name, n.format(n.limits.Min), n.format(n.limits.Max)))
+	if n.correct(v) != v {
+		note := fmt.Sprintf("%s goes from %s to %s", n.limits.Name, n.format(n.limits.Min), n.format(n.limits.Max))
+		if n.limits.Step != 1 && v > n.limits.Min && v < n.limits.Max {
+			note += " in steps of " + strconv.FormatFloat(n.limits.Step, 'f', -1, 64)
+		}
+		n.tips.Note(n, note+".")
 	}
 	n.change(v)
 }
@@ -103,13 +123,23 @@ func (n *Number) at(position float64) float64 {
 
 func (n *Number) show(v float64) {
 	n.value = v
-	n.slider.set(math.Pow((v-n.limits.Min)/(n.limits.Max-n.limits.Min), 1/n.limits.Curve))
+	if span := n.limits.Max - n.limits.Min; span > 0 {
+		n.slider.set(math.Pow((v-n.limits.Min)/span, 1/n.limits.Curve))
+	}
 	n.field.SetText(n.format(v))
 }
 
 // CreateRenderer implements fyne.Widget.
 func (n *Number) CreateRenderer() fyne.WidgetRenderer {
 	r := &painter{objects: []fyne.CanvasObject{n.slider, n.field}}
+	if n.bare {
+		return &painter{
+			objects: []fyne.CanvasObject{n.field},
+			min:     n.field.MinSize,
+			layout:  n.field.Resize,
+			refresh: n.field.Refresh,
+		}
+	}
 	r.min = func() fyne.Size {
 		return fyne.NewSize(n.slider.MinSize().Width+Gap+n.field.MinSize().Width, RowHeight)
 	}

@@ -1,0 +1,33 @@
+package library
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// CheckPath says before any work is done whether a picture can be written to path. The error is a *SaveError.
+func CheckPath(path string) error {
+	if ext := strings.ToLower(filepath.Ext(path)); ext != ".png" {
+		return &SaveError{Path: path, Reason: fmt.Sprintf("pictures are written as .png, not %q", ext), Advice: "Give a name that ends in .png.", Err: errors.ErrUnsupported}
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return &SaveError{Path: path, Reason: "this is a folder", Advice: "Give the name of a file.", Err: errors.ErrUnsupported}
+	}
+	return CheckFolder(filepath.Dir(path))
+}
+
+// CheckFolder says whether files can be written to a folder, which is made where it is missing. The error is a *SaveError.
+func CheckFolder(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return saveError(folder, err)
+	}
+	f, err := os.CreateTemp(folder, ".atelier-*.part")
+	if err != nil {
+		return saveError(folder, err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}

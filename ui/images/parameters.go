@@ -1,0 +1,345 @@
+package images
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+
+	"atelier/app/settings"
+	"atelier/models/pipeline"
+	"atelier/ui/kit"
+	"atelier/ui/studio"
+)
+
+const labelWidth = 64
+
+// form is the parameter column without its button: what will be asked of the model.
+type form struct {
+	tips   *kit.Tips
+	studio studio.Studio
+	models []pipeline.ModelInfo
+
+	prompt, negative *kit.Field
+	negativeFold     *kit.Fold
+	model            *kit.Choice
+	width, height    *kit.Number
+	presets          []*preset
+	presetRow        *fyne.Container
+	steps, cfg       *kit.Number
+	seed             *kit.Field
+	sampler          *kit.Choice
+	schedule         *kit.Choice
+	batch            *kit.Number
+	more             *kit.Fold
+	seedText         string // as committed
+	lastSeed         func() (uint64, bool)
+	content          fyne.CanvasObject
+}
+
+// preset is a button for a shape of picture.
+type preset struct {
+	button        *kit.Button
+	ratioW        float64
+	ratioH        float64
+	width, height int
+}
+
+func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool)) *form {
+	f := &form{tips: tips, studio: st, seedText: "-1", lastSeed: lastSeed}
+	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, kit.Tip{
+		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
+	f.negative = kit.NewTextArea(tips, "What to keep out", 2, kit.Tip{
+		Name: "Negative prompt", Text: "What the picture should not show. It works only with a CFG scale above 1."})
+	f.negativeFold = kit.NewFold(tips, "Negative prompt", window.NegativeOpen, f.negative, kit.Tip{
+		Key: "Space", Text: "Words for what the picture should not show."})
+	f.negative.OnChanged = func(s string) { f.negativeFold.SetSummary(strings.TrimSpace(s)) }
+	f.model = kit.NewChoice(tips, kit.Tip{Name: "Model", Key: "↑ ↓", Text: "The trained networks that make the picture."})
+	f.model.OnChanged = func(i int) { f.adopt(f.models[i], settings.Parameters{}) }
+	f.buildNumbers()
+	f.buildSeed()
+	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
+	f.schedule = kit.NewChoice(tips, kit.Tip{Name: "Schedule", Key: "↑ ↓", Text: "How the noise is spread over the steps."})
+	f.sampler.OnChanged = func(int) { f.summarise() }
+	f.schedule.OnChanged = func(int) { f.summarise() }
+	f.more = kit.NewFold(tips, "More", !window.MoreClosed, kit.Column(kit.Gap,
+		kit.Labelled("Sampler", labelWidth, f.sampler),
+		kit.Labelled("Schedule", labelWidth, f.schedule),
+		kit.Labelled("Batch", labelWidth, f.batch),
+	), kit.Tip{Key: "Space", Text: "Sampler, schedule and batch size."})
+	f.layout()
+	return f
+}
+
+func (f *form) layout() {
+	size := kit.Row(kit.Gap, -1, f.width, kit.NewLabel("×", 13, kit.Secondary), f.height,
+		kit.NewIconButton(f.tips, kit.IconSwap, kit.Tip{Name: "Swap", Text: "Exchange width and height."}, f.swap))
+	seed := kit.Row(kit.Tight, 0, f.seed,
+		kit.NewIconButton(f.tips, kit.IconDice, kit.Tip{Name: "New seed each time", Text: "Set the seed to −1: every picture starts from other noise."}, func() { f.setSeed("-1") }),
+		kit.NewIconButton(f.tips, kit.IconReuse, kit.Tip{Name: "Reuse the last seed", Key: "S", Text: "Set the seed of the picture on the canvas, to make it again or to vary it."}, f.reuseLast))
+	f.content = kit.Column(kit.Wide,
+		kit.Column(kit.Gap, f.prompt, f.negativeFold),
+		kit.Column(kit.Gap,
+			kit.Labelled("Model", labelWidth, f.model),
+			kit.Labelled("Size", labelWidth, size),
+			f.presetRow,
+			kit.Labelled("Steps", labelWidth, f.steps),
+			kit.Labelled("CFG scale", labelWidth, f.cfg),
+			kit.Labelled("Seed", labelWidth, seed),
+		),
+		f.more,
+	)
+}
+
+func (f *form) buildNumbers() {
+	sizeTip := "Pixels of the finished picture. The model's own size gives the best pictures."
+	f.width = kit.NewNumberField(f.tips, sizeRange("Width", pipeline.ModelInfo{}), 256, 62, kit.Tip{Name: "Width", Key: "↑ ↓", Text: sizeTip})
+	f.height = kit.NewNumberField(f.tips, sizeRange("Height", pipeline.ModelInfo{}), 256, 62, kit.Tip{Name: "Height", Key: "↑ ↓", Text: sizeTip})
+	f.width.OnChanged = func(float64) { f.markPreset() }
+	f.height.OnChanged = f.width.OnChanged
+	f.steps = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 150, Step: 1, Curve: 2, Name: "Steps"}, 20, kit.Tip{
+		Name: "Steps", Key: "← →", Text: "How many times the noise is refined. More is slower, and beyond 20 to 30 rarely better."})
+	f.cfg = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 30, Step: 0.1, Decimals: 1, Curve: 2, Name: "CFG scale"}, 7, kit.Tip{
+		Name: "CFG scale", Key: "← →", Text: "How closely the picture keeps to the prompt. Low is freer, high is stricter and harsher."})
+	f.batch = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 8, Step: 1, Curve: 1, Name: "Batch"}, 1, kit.Tip{
+		Name: "Batch", Key: "← →", Text: "How many pictures to make at once, each with the next seed."})
+	f.batch.OnChanged = func(float64) { f.summarise() }
+	row := []fyne.CanvasObject{}
+	for _, r := range [][2]float64{{1, 1}, {4, 3}, {3, 4}, {16, 9}, {9, 16}} {
+		p := &preset{ratioW: r[0], ratioH: r[1]}
+		p.button = kit.NewButton(f.tips, fmt.Sprintf("%g:%g", r[0], r[1]), kit.Plain, kit.Tip{}, func() {
+			f.width.Set(float64(p.width))
+			f.height.Set(float64(p.height))
+			f.markPreset()
+		})
+		p.button.Height, p.button.TextSize = 22, kit.Caption
+		f.presets = append(f.presets, p)
+		row = append(row, p.button)
+	}
+	f.presetRow = kit.Labelled("", labelWidth, kit.Equal(kit.Tight, row...))
+}
+
+func (f *form) buildSeed() {
+	f.seed = kit.NewNumericField(f.tips, 80, kit.Tip{Name: "Seed", Key: "↑ ↓", Text: "The number that the noise grows from. The same seed and settings give the same picture; −1 takes a new one each time."})
+	f.seed.OnStep = func(n int) {
+		if seed, err := strconv.ParseUint(f.seedText, 10, 64); err == nil && (n > 0 || seed > 0) {
+			f.setSeed(strconv.FormatUint(seed+uint64(n), 10))
+		}
+	}
+	f.seed.OnDefault = func() { f.setSeed("-1") }
+	f.seed.OnCommit = func(text string) {
+		text = strings.ReplaceAll(strings.TrimSpace(text), "−", "-")
+		if _, err := strconv.ParseUint(text, 10, 64); err != nil && text != "-1" {
+			if text != "" {
+				f.tips.Note(f.seed, "A seed is −1 for a new one each time, or a whole number from 0 to 18446744073709551615.")
+			}
+			text = f.seedText
+		}
+		f.setSeed(text)
+	}
+	f.seed.SetText("-1")
+}
+
+func (f *form) setSeed(text string) {
+	f.seedText = text
+	f.seed.SetText(text)
+}
+
+func (f *form) reuseLast() {
+	if seed, ok := f.lastSeed(); ok {
+		f.setSeed(strconv.FormatUint(seed, 10))
+		return
+	}
+	f.tips.Note(f.seed, "There is no picture yet whose seed could be used again.")
+}
+
+func (f *form) swap() {
+	w, h := f.width.Value(), f.height.Value()
+	f.width.Set(h)
+	f.height.Set(w)
+	f.markPreset()
+}
+
+func (f *form) markPreset() {
+	for _, p := range f.presets {
+		p.button.Selected = float64(p.width) == f.width.Value() && float64(p.height) == f.height.Value()
+		p.button.Refresh()
+	}
+}
+
+func (f *form) summarise() {
+	parts := []string{}
+	if s := f.studio.Samplers(); f.sampler.Selected() >= 0 && f.sampler.Selected() < len(s) {
+		parts = append(parts, s[f.sampler.Selected()].Label)
+	}
+	if s := f.studio.Schedules(); f.schedule.Selected() >= 0 && f.schedule.Selected() < len(s) {
+		parts = append(parts, s[f.schedule.Selected()].Label)
+	}
+	if b := f.batch.Value(); b > 1 {
+		parts = append(parts, fmt.Sprintf("batch of %g", b))
+	}
+	f.more.SetSummary(strings.Join(parts, " · "))
+}
+
+// sizeRange is what sizes a model takes.
+func sizeRange(name string, m pipeline.ModelInfo) kit.Range {
+	r := kit.Range{Name: name, Min: 64, Max: 2048, Step: 8, Curve: 1}
+	if m.MinSize > 0 {
+		r.Min = float64(m.MinSize)
+	}
+	if m.MaxSize > 0 {
+		r.Max = math.Max(r.Min, float64(m.MaxSize))
+	}
+	if m.SizeStep > 0 {
+		r.Step = float64(m.SizeStep)
+	}
+	return r
+}
+
+// adopt sets the form up for a model; where the given parameters are zero, the model's own values are taken.
+func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
+	f.width.SetRange(sizeRange("Width", m))
+	f.height.SetRange(sizeRange("Height", m))
+	setNumber(f.width, p.Width, m.Width)
+	setNumber(f.height, p.Height, m.Height)
+	setNumber(f.steps, p.Steps, m.Steps)
+	if m.CFG > 0 {
+		f.cfg.SetStandard(m.CFG)
+	}
+	switch {
+	case p.CFG > 0:
+		f.cfg.Set(p.CFG)
+	case m.CFG > 0:
+		f.cfg.Set(m.CFG)
+	}
+	choose(f.sampler, f.studio.Samplers(), p.Sampler, m.Sampler)
+	choose(f.schedule, f.studio.Schedules(), p.Schedule, m.Schedule)
+	f.shapePresets(m)
+	f.summarise()
+}
+
+func setNumber(n *kit.Number, value, standard int) {
+	if standard > 0 {
+		n.SetStandard(float64(standard))
+	}
+	switch {
+	case value > 0:
+		n.Set(float64(value))
+	case standard > 0:
+		n.Set(float64(standard))
+	}
+}
+
+func choose(c *kit.Choice, all []studio.Named, wanted, standard string) {
+	labels := make([]string, len(all))
+	selected, found := 0, false
+	for i, n := range all {
+		labels[i] = n.Label
+		if n.ID == wanted || (!found && n.ID == standard) {
+			selected = i
+			found = n.ID == wanted
+		}
+	}
+	c.SetLabels(labels, selected)
+}
+
+// shapePresets computes what the shape buttons set: about the model's own number of pixels, in sizes that it takes.
+func (f *form) shapePresets(m pipeline.ModelInfo) {
+	if m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
+		f.presetRow.Hide()
+		return
+	}
+	r := sizeRange("", m)
+	snap := func(v float64) int {
+		return int(math.Max(r.Min, math.Min(r.Max, math.Round(v/r.Step)*r.Step)))
+	}
+	area := float64(m.Width * m.Height)
+	for _, p := range f.presets {
+		p.width = snap(math.Sqrt(area * p.ratioW / p.ratioH))
+		p.height = snap(math.Sqrt(area * p.ratioH / p.ratioW))
+		p.button.SetTip(kit.Tip{Name: fmt.Sprintf("%d × %d", p.width, p.height), Text: fmt.Sprintf("A shape near %g to %g with about as many pixels as the model's own size.", p.ratioW, p.ratioH)})
+	}
+	f.presetRow.Show()
+	f.markPreset()
+}
+
+// setModels fills the model list; last is what the person used before.
+func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) {
+	f.models = models
+	names := make([]string, len(models))
+	selected := 0
+	for i, m := range models {
+		names[i] = m.Name
+		if m.Name == last.Model {
+			selected = i
+		}
+	}
+	f.model.SetLabels(names, selected)
+	if len(models) == 0 {
+		f.adopt(pipeline.ModelInfo{}, last)
+		return
+	}
+	f.adopt(models[selected], last)
+}
+
+// load shows parameters.
+func (f *form) load(p settings.Parameters) {
+	f.prompt.SetText(p.Prompt)
+	f.negative.SetText(p.Negative)
+	f.negativeFold.SetSummary(strings.TrimSpace(p.Negative))
+	f.setSeed(p.Seed)
+	if p.Batch > 0 {
+		f.batch.Set(float64(p.Batch))
+	}
+	for i, m := range f.models {
+		if m.Name == p.Model {
+			f.model.Select(i)
+			f.adopt(m, p)
+			return
+		}
+	}
+	f.adopt(f.current(), p)
+}
+
+func (f *form) current() pipeline.ModelInfo {
+	if i := f.model.Selected(); i >= 0 {
+		return f.models[i]
+	}
+	return pipeline.ModelInfo{}
+}
+
+// parameters reads the form.
+func (f *form) parameters() settings.Parameters {
+	p := settings.Parameters{
+		Model: f.current().Name, Prompt: f.prompt.Text(), Negative: f.negative.Text(), Seed: f.seedText,
+		Width: int(f.width.Value()), Height: int(f.height.Value()), Steps: int(f.steps.Value()),
+		CFG: f.cfg.Value(), Batch: int(f.batch.Value()),
+	}
+	if s := f.studio.Samplers(); f.sampler.Selected() >= 0 && f.sampler.Selected() < len(s) {
+		p.Sampler = s[f.sampler.Selected()].ID
+	}
+	if s := f.studio.Schedules(); f.schedule.Selected() >= 0 && f.schedule.Selected() < len(s) {
+		p.Schedule = s[f.schedule.Selected()].ID
+	}
+	return p
+}
+
+// request is one job from parameters; seed −1 is drawn here, so that the job and its file know it.
+func request(p settings.Parameters) pipeline.Request {
+	seed, err := strconv.ParseUint(p.Seed, 10, 64)
+	if err != nil {
+		seed = uint64(rand.Uint32())
+	}
+	return pipeline.Request{
+		Prompt: strings.TrimSpace(p.Prompt), Negative: strings.TrimSpace(p.Negative), Width: p.Width, Height: p.Height,
+		Steps: p.Steps, CFG: p.CFG, Sampler: p.Sampler, Schedule: p.Schedule, Seed: seed, Batch: p.Batch,
+	}
+}
+
+func (f *form) scroller() fyne.CanvasObject {
+	return container.NewVScroll(kit.Inset(kit.Wide, kit.Gap, f.content))
+}

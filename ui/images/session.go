@@ -1,0 +1,239 @@
+package images
+
+import (
+	"fmt"
+	"image"
+	"path/filepath"
+	"strconv"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+
+	"atelier/app/library"
+	"atelier/app/settings"
+	"atelier/models/pipeline"
+	"atelier/ui/kit"
+)
+
+// made is one picture of this session.
+type made struct {
+	image   *image.NRGBA
+	meta    library.Meta
+	request pipeline.Request
+	model   string
+	seed    uint64
+	seconds float64
+	path    string // empty if it could not be saved
+	thumb   *image.RGBA
+}
+
+// parameters is what would make the picture again.
+func (m *made) parameters() settings.Parameters {
+	r := m.request
+	return settings.Parameters{
+		Model: m.model, Prompt: r.Prompt, Negative: r.Negative, Width: r.Width, Height: r.Height, Steps: r.Steps,
+		CFG: r.CFG, Sampler: r.Sampler, Schedule: r.Schedule, Seed: strconv.FormatUint(m.seed, 10), Batch: 1,
+	}
+}
+
+// session is the right column: thumbnails, and what is to be known and done about the chosen one.
+type session struct {
+	pictures []*made
+	selected int
+	onSelect func(*made)
+	onReuse  func(m *made, what reuse)
+	onSave   func(m *made, path string, replace bool) // saves under a name that the person gave
+	onBrowse func(start string, done func(folder string))
+	folder   func() string
+
+	strip    *strip
+	count    *kit.Label
+	seed     *kit.Label
+	facts    *kit.Label
+	prompt   *kit.Paragraph
+	file     *kit.Label
+	actions  *fyne.Container
+	saveAs   *fyne.Container
+	saveName *kit.Field
+	details  *fyne.Container
+	content  fyne.CanvasObject
+}
+
+// reuse says what of a picture goes back into the form.
+type reuse int
+
+const (
+	reuseSeed reuse = iota
+	reusePrompt
+	reuseAll
+)
+
+func newSession(tips *kit.Tips, openFolder func()) *session {
+	s := &session{selected: -1}
+	s.strip = newStrip(func(i int) *image.RGBA { return s.pictures[i].thumb }, s.choose)
+	s.count = kit.NewLine("", kit.Caption, kit.Secondary, 20)
+	s.count.Align = fyne.TextAlignTrailing
+	title := kit.NewLabel("Session", kit.Section, kit.Text)
+	folder := kit.NewIconButton(tips, kit.IconFolder, kit.Tip{Name: "Open folder", Text: "Show the folder where pictures are saved."}, openFolder)
+	s.seed = kit.NewLine("", kit.Body, kit.Text, 60)
+	s.facts = kit.NewLine("", kit.Caption, kit.Secondary, 60)
+	s.prompt = kit.NewParagraph("", kit.Caption, kit.Secondary, 3)
+	s.file = kit.NewLine("", kit.Caption, kit.Secondary, 60)
+	s.buildActions(tips)
+	s.details = kit.Column(kit.Gap,
+		kit.Column(2, s.seed, s.facts), s.prompt, s.file, container.NewStack(s.actions, s.saveAs))
+	s.details.Hide()
+	line := kit.NewBacking(kit.Line)
+	s.content = container.NewStack(kit.NewBacking(kit.Panel), container.New(sessionLayout{},
+		kit.Row(kit.Tight, 1, title, s.count, folder), s.strip, line, s.details))
+	return s
+}
+
+func (s *session) buildActions(tips *kit.Tips) {
+	small := func(text string, tip kit.Tip, do func()) *kit.Button {
+		b := kit.NewButton(tips, text, kit.Plain, tip, do)
+		b.Height, b.TextSize = 26, kit.Caption
+		return b
+	}
+	do := func(what reuse) func() { return func() { s.reuse(what) } }
+	s.actions = kit.Column(kit.Tight,
+		kit.Equal(kit.Tight,
+			small("Seed", kit.Tip{Name: "Reuse seed", Key: "S", Text: "Put this picture's seed into the form."}, do(reuseSeed)),
+			small("Prompt", kit.Tip{Name: "Reuse prompt", Key: "P", Text: "Put this picture's prompts into the form."}, do(reusePrompt)),
+			small("All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll))),
+		small("Save as…", kit.Tip{Name: "Save as", Text: "Save another copy under a name of your own."}, s.askName))
+	s.saveName = kit.NewField(tips, "/folder/name.png", 60, kit.Tip{Name: "Save as", Key: "Return saves, Esc closes", Text: "The whole path of the new file; it ends in .png."})
+	s.saveName.OnCancel = func() bool { s.closeSave(); return true }
+	s.saveName.OnEnter = func(string) { s.save(false) }
+	browse := kit.NewIconButton(tips, kit.IconFolder, kit.Tip{Name: "Choose a folder", Text: "Pick the folder for the copy."}, func() {
+		s.onBrowse(filepath.Dir(s.saveName.Text()), func(folder string) {
+			s.saveName.SetText(filepath.Join(folder, filepath.Base(s.saveName.Text())))
+		})
+	})
+	browse.Height = 26
+	s.saveAs = kit.Column(kit.Tight, s.saveName, kit.Row(kit.Tight, 0,
+		small("Save", kit.Tip{Key: "Return", Text: "Save the copy. Nothing is overwritten without asking."}, func() { s.save(false) }),
+		browse, small("Close", kit.Tip{Key: "Esc", Text: "Close without saving."}, s.closeSave)))
+	s.saveAs.Hide()
+}
+
+// sessionLayout: headline, thumbnails that take the room, a line, details.
+type sessionLayout struct{}
+
+// MinSize implements fyne.Layout.
+func (sessionLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(kit.RightMin, 240)
+}
+
+// Layout implements fyne.Layout.
+func (sessionLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	const side = 12
+	width := size.Width - 2*side
+	objects[0].Resize(fyne.NewSize(width, headHeight))
+	objects[0].Move(fyne.NewPos(side, headTop))
+	bottom := size.Height
+	if objects[3].Visible() {
+		h := objects[3].MinSize().Height
+		bottom -= h + 12
+		objects[3].Resize(fyne.NewSize(width, h))
+		objects[3].Move(fyne.NewPos(side, bottom))
+		bottom -= 12
+		objects[2].Resize(fyne.NewSize(size.Width, 1))
+		objects[2].Move(fyne.NewPos(0, bottom))
+		objects[2].Show()
+	} else {
+		objects[2].Hide()
+	}
+	top := float32(headTop + headHeight + 8)
+	objects[1].Move(fyne.NewPos(side, top))
+	objects[1].Resize(fyne.NewSize(width, max(0, bottom-top-kit.Gap)))
+}
+
+// add puts a picture at the top; if follow is set, it becomes the chosen one.
+func (s *session) add(m *made, follow bool) {
+	s.pictures = append(s.pictures, m)
+	if follow || s.selected < 0 {
+		s.selected = len(s.pictures) - 1
+	}
+	s.refresh()
+}
+
+// chosen is the picture that is shown, nil if there is none.
+func (s *session) chosen() *made {
+	if s.selected < 0 || s.selected >= len(s.pictures) {
+		return nil
+	}
+	return s.pictures[s.selected]
+}
+
+func (s *session) choose(index int) {
+	if index < 0 || index >= len(s.pictures) {
+		return
+	}
+	s.closeSave()
+	s.selected = index
+	s.refresh()
+	s.strip.show(index)
+	s.onSelect(s.pictures[index])
+}
+
+// move chooses the neighbour: 1 is newer.
+func (s *session) move(by int) { s.choose(s.selected + by) }
+
+func (s *session) reuse(what reuse) {
+	if m := s.chosen(); m != nil {
+		s.onReuse(m, what)
+	}
+}
+
+func (s *session) refresh() {
+	s.strip.update(len(s.pictures), s.selected)
+	s.count.Set(strconv.Itoa(len(s.pictures)), kit.Secondary)
+	m := s.chosen()
+	if m == nil {
+		return
+	}
+	size := m.image.Rect.Size()
+	s.seed.Set("Seed "+strconv.FormatUint(m.seed, 10), kit.Text)
+	s.facts.Set(fmt.Sprintf("%d × %d · %d steps · %.1f s", size.X, size.Y, m.request.Steps, m.seconds), kit.Secondary)
+	s.prompt.Set(m.request.Prompt)
+	if m.path != "" {
+		s.file.Set(filepath.Base(m.path), kit.Secondary)
+	} else {
+		s.file.Set("Not saved yet", kit.Loss)
+	}
+	s.details.Show()
+	s.content.Refresh()
+}
+
+// askName opens the row for a file name, below the picture's details.
+func (s *session) askName() {
+	m := s.chosen()
+	if m == nil {
+		return
+	}
+	name := fmt.Sprintf("%d.png", m.seed)
+	if m.path != "" {
+		name = "copy-of-" + filepath.Base(m.path)
+	}
+	s.saveName.SetText(filepath.Join(s.folder(), name))
+	s.actions.Hide()
+	s.saveAs.Show()
+	s.content.Refresh()
+	s.saveName.Focus()
+	s.saveName.CaretToEnd()
+}
+
+func (s *session) closeSave() {
+	if s.saveAs.Visible() {
+		s.saveAs.Hide()
+		s.actions.Show()
+		s.content.Refresh()
+	}
+}
+
+func (s *session) save(replace bool) {
+	if m := s.chosen(); m != nil {
+		s.onSave(m, s.saveName.Text(), replace)
+	}
+}

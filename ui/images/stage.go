@@ -1,0 +1,233 @@
+package images
+
+import (
+	"fmt"
+	"image"
+	"math"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+
+	"atelier/app/job"
+	"atelier/models/pipeline"
+	"atelier/ui/kit"
+)
+
+// stage is the middle column: the canvas, what it says while it is empty, messages, and the bar below.
+type stage struct {
+	picture *kit.Picture
+	empty   *fyne.Container
+	notice  *kit.Notice
+	percent *kit.Label
+	fit     *kit.Button
+	meter   *kit.Meter
+	status  *kit.Label
+	queue   *kit.Button
+	panel   *kit.Button
+	content fyne.CanvasObject
+}
+
+const exampleWidth = 440
+
+func newStage(tips *kit.Tips, clearQueue, togglePanel func()) *stage {
+	s := &stage{picture: kit.NewPicture(), notice: kit.NewNotice(tips), meter: kit.NewMeter()}
+	s.percent = kit.NewLine("", kit.Caption, kit.Secondary, 46)
+	s.percent.Align = fyne.TextAlignTrailing
+	s.fit = kit.NewButton(tips, "Fit", kit.Quiet, kit.Tip{Name: "Fit", Key: "Ctrl+0", Text: "Show the whole picture. The wheel zooms about the pointer, dragging moves the picture."}, s.picture.Fit)
+	actual := kit.NewButton(tips, "100 %", kit.Quiet, kit.Tip{Name: "100 %", Key: "Ctrl+1", Text: "Show one pixel of the picture on one pixel of the screen."}, s.picture.Actual)
+	for _, b := range []*kit.Button{s.fit, actual} {
+		b.Height, b.TextSize = 24, kit.Caption
+	}
+	s.status = kit.NewLine("", kit.Caption, kit.Secondary, 264)
+	s.status.Align = fyne.TextAlignTrailing
+	s.queue = kit.NewButton(tips, "", kit.Plain, kit.Tip{Name: "Queue", Text: "Tap to take the waiting jobs out; the running one goes on."}, clearQueue)
+	s.queue.Height, s.queue.TextSize, s.queue.Icon = 24, kit.Caption, kit.IconClose
+	s.queue.Hide()
+	s.panel = kit.NewIconButton(tips, kit.IconPanel, kit.Tip{Name: "Session panel", Key: "Ctrl+B", Text: "Show or hide what was made in this session."}, togglePanel)
+	s.picture.OnView = s.viewed
+	s.empty = container.NewCenter()
+	bar := container.NewStack(kit.NewBacking(kit.Panel),
+		kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 3, s.percent, s.fit, actual, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel)))
+	line := kit.NewBacking(kit.Line)
+	s.content = container.New(stageLayout{},
+		container.NewStack(kit.NewBacking(kit.Canvas), s.picture, s.empty), line, bar, s.notice)
+	return s
+}
+
+// stageLayout puts the bar at the bottom and floats the notice above it, over the canvas, so that nothing moves when it comes.
+type stageLayout struct{}
+
+const barHeight = 44
+
+// MinSize implements fyne.Layout.
+func (stageLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(objects[2].MinSize().Width, 200+barHeight)
+}
+
+// Layout implements fyne.Layout: canvas, line, bar, notice.
+func (stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	canvasHeight := size.Height - barHeight
+	objects[0].Resize(fyne.NewSize(size.Width, canvasHeight))
+	objects[1].Resize(fyne.NewSize(size.Width, 1))
+	objects[1].Move(fyne.NewPos(0, canvasHeight))
+	objects[2].Resize(fyne.NewSize(size.Width, barHeight-1))
+	objects[2].Move(fyne.NewPos(0, canvasHeight+1))
+	width := min(size.Width-2*kit.Wide, 680)
+	height := objects[3].(*kit.Notice).HeightFor(width)
+	objects[3].Resize(fyne.NewSize(width, height))
+	objects[3].Move(fyne.NewPos((size.Width-width)/2, canvasHeight-height-kit.Wide))
+}
+
+// tell shows a notice and places it for its length.
+func (s *stage) tell(fail bool, text, action string, do func()) {
+	if fail {
+		s.notice.Fail(text, action, do)
+	} else {
+		s.notice.Say(text, action, do)
+	}
+	s.content.Refresh()
+}
+
+func (s *stage) viewed(percent float64, fit bool) {
+	text := ""
+	if s.picture.Image() != nil {
+		text = fmt.Sprintf("%.0f %%", percent)
+	}
+	s.percent.Set(text, kit.Secondary)
+	if s.fit.Selected != (fit && text != "") {
+		s.fit.Selected = fit && text != ""
+		s.fit.Refresh()
+	}
+}
+
+// teach fills the empty canvas with example prompts.
+func (s *stage) teach(examples []string, try func(string), tips *kit.Tips) {
+	title := kit.NewLabel("Describe a picture to begin", kit.Title, kit.Text)
+	title.Align = fyne.TextAlignCenter
+	hint := kit.NewLabel("Write in the prompt and press Ctrl+Enter.", kit.Body, kit.Secondary)
+	if len(examples) > 0 {
+		hint.Text = "Write in the prompt and press Ctrl+Enter, or try one of these."
+	}
+	hint.Align = fyne.TextAlignCenter
+	rows := []fyne.CanvasObject{title, hint, kit.Inset(0, kit.Tight, kit.NewLabel("", 4, kit.Text))}
+	for _, e := range examples[:min(3, len(examples))] {
+		b := kit.NewButton(tips, kit.Shorten(e, kit.Body, exampleWidth-60), kit.Plain, kit.Tip{Name: "Example", Text: "Write this prompt and make the picture."}, func() { try(e) })
+		b.Icon, b.Left, b.Height = kit.IconSpark, true, 40
+		rows = append(rows, container.New(fixedWidth{exampleWidth}, b))
+	}
+	s.empty.Objects = []fyne.CanvasObject{kit.Column(kit.Gap, rows...)}
+	s.empty.Refresh()
+}
+
+type fixedWidth struct{ width float32 }
+
+// MinSize implements fyne.Layout.
+func (f fixedWidth) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(f.width, objects[0].MinSize().Height)
+}
+
+// Layout implements fyne.Layout.
+func (f fixedWidth) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	objects[0].Resize(size)
+}
+
+// display puts a picture on the canvas and clears the empty state away.
+func (s *stage) display(img *image.NRGBA, size image.Point) {
+	s.empty.Hide()
+	s.picture.Display(img, size)
+}
+
+// progress shows how far the running job is.
+func (s *stage) progress(snap job.Snapshot) {
+	s.meter.Set(share(snap.Progress))
+	s.status.Set(describe(snap.Progress), kit.Text)
+}
+
+// ended shows how the last job ended.
+func (s *stage) ended(text string) {
+	s.meter.Clear()
+	s.status.Set(text, kit.Secondary)
+}
+
+func (s *stage) waiting(n int) {
+	text := ""
+	if n > 0 {
+		text = fmt.Sprintf("%d queued", n)
+	}
+	if s.queue.Text == text {
+		return
+	}
+	s.queue.Text = text
+	if n > 0 {
+		s.queue.Show()
+	} else {
+		s.queue.Hide()
+	}
+	s.queue.Refresh()
+	s.content.Refresh()
+}
+
+// share is how full the meter is: nearly all of it is the steps, which take nearly all of the time.
+func share(p pipeline.Progress) float64 {
+	const before, steps = 0.03, 0.87
+	done := 0.0
+	if p.Steps > 0 {
+		done = float64(p.Step) / float64(p.Steps)
+	}
+	switch p.Phase {
+	case "denoise":
+		return before + steps*done
+	case "decode":
+		return before + steps
+	case "upscale":
+		return before + steps + 0.06
+	case "save":
+		return 1
+	}
+	return before / 2
+}
+
+var phases = map[string]string{
+	"": "Starting", "load": "Loading the model", "text": "Reading the prompt", "decode": "Decoding", "upscale": "Enlarging", "save": "Saving",
+}
+
+// describe puts progress into words: step, time left, speed, memory.
+func describe(p pipeline.Progress) string {
+	var parts []string
+	if p.Phase == "denoise" {
+		parts = append(parts, fmt.Sprintf("Step %d of %d", p.Step, p.Steps))
+	} else if word, ok := phases[p.Phase]; ok {
+		parts = append(parts, word)
+	} else {
+		parts = append(parts, p.Phase)
+	}
+	if p.Left > 0 {
+		parts = append(parts, Seconds(p.Left)+" left")
+	}
+	if p.Phase == "denoise" && p.Step > 0 && p.Elapsed > 0 {
+		parts = append(parts, speed(float64(p.Step)/p.Elapsed.Seconds()))
+	}
+	if p.Bytes > 0 {
+		parts = append(parts, kit.Bytes(p.Bytes))
+	}
+	return strings.Join(parts, " · ")
+}
+
+func speed(stepsPerSecond float64) string {
+	if stepsPerSecond >= 1 {
+		return fmt.Sprintf("%.1f steps/s", stepsPerSecond)
+	}
+	return fmt.Sprintf("%.1f s/step", 1/stepsPerSecond)
+}
+
+// Seconds writes a duration as people say it: "3.4 s", "2 min 05 s".
+func Seconds(d time.Duration) string {
+	s := d.Seconds()
+	if s < 59.5 {
+		return fmt.Sprintf("%.1f s", s)
+	}
+	whole := int(math.Round(s))
+	return fmt.Sprintf("%d min %02d s", whole/60, whole%60)
+}

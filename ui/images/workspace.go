@@ -1,0 +1,428 @@
+// Package images is the image workspace: words in, pictures out.
+package images
+
+import (
+	"fmt"
+	"image"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+
+	"atelier/app/job"
+	"atelier/app/library"
+	"atelier/app/settings"
+	"atelier/models/pipeline"
+	"atelier/render/canvas"
+	"atelier/ui/kit"
+	"atelier/ui/studio"
+)
+
+const (
+	headTop    = 12
+	headHeight = 30
+)
+
+// Config is what the workspace works with.
+type Config struct {
+	Tips     *kit.Tips
+	Studio   studio.Studio
+	Queue    *job.Queue
+	Settings *settings.Store
+	Library  *library.Library
+	Meta     func(*pipeline.Result, int) library.Meta // what a finished picture's file says
+	Browse   func(start string, done func(folder string))
+	Open     func(folder string) error // shows a folder in the system's file manager; called off the main thread
+	Saved    func(text string)         // a word about the last saved file, for the status bar
+}
+
+// Workspace is the image workspace. It is used on the main thread only.
+type Workspace struct {
+	config  Config
+	form    *form
+	stage   *stage
+	session *session
+	columns *kit.Columns
+	button  *kit.Button
+	running job.ID
+	follow  bool // the canvas shows the running job, not a picture that was chosen since
+	history int  // index into the prompt history; beyond the end: the draft
+	draft   string
+	content fyne.CanvasObject
+}
+
+// New builds the workspace from the settings.
+func New(config Config) *Workspace {
+	w := &Workspace{config: config, follow: true}
+	saved := config.Settings.Get()
+	w.form = newForm(config.Tips, config.Studio, saved.Window, w.lastSeed)
+	w.stage = newStage(config.Tips, func() { config.Queue.CancelWaiting() }, w.TogglePanel)
+	w.session = newSession(config.Tips, w.openFolder)
+	w.session.onSelect = w.show
+	w.session.onReuse = w.reuse
+	w.session.onSave = w.saveAs
+	w.session.onBrowse = config.Browse
+	w.session.folder = config.Library.Folder
+	w.form.load(saved.Last)
+	w.form.setModels(config.Studio.Models(), saved.Last)
+	w.history = len(saved.History)
+	w.form.negativeFold.OnToggled = func(open bool) {
+		config.Settings.Update(func(s *settings.Settings) { s.Window.NegativeOpen = open })
+	}
+	w.form.more.OnToggled = func(open bool) {
+		config.Settings.Update(func(s *settings.Settings) { s.Window.MoreClosed = !open })
+	}
+	w.stage.teach(w.form.current().Examples, w.try, config.Tips)
+	w.button = kit.NewButton(config.Tips, "", kit.Primary, kit.Tip{}, nil)
+	w.button.Height = 38
+	w.showButton(false)
+	w.columns = kit.NewColumns(w.leftColumn(), w.stage.content, w.session.content, saved.Window.ParameterColumn, saved.Window.SessionColumn)
+	w.columns.HideRight(saved.Window.SessionHidden)
+	w.stage.panel.Selected = !saved.Window.SessionHidden
+	w.columns.OnMoved = func(left, right float32) {
+		config.Settings.Update(func(s *settings.Settings) { s.Window.ParameterColumn, s.Window.SessionColumn = left, right })
+	}
+	w.content = w.columns
+	return w
+}
+
+// Content is what the window shows for this workspace.
+func (w *Workspace) Content() fyne.CanvasObject { return w.content }
+
+func (w *Workspace) leftColumn() fyne.CanvasObject {
+	add := kit.NewButton(w.config.Tips, "", kit.Plain, kit.Tip{Name: "Add to the queue", Key: "Ctrl+Enter", Text: "Make another picture with these settings as soon as the running one is done."}, func() { w.Generate(false) })
+	add.Icon, add.Height = kit.IconPlus, 38
+	return container.NewStack(kit.NewBacking(kit.Panel), container.New(columnLayout{},
+		kit.NewLabel("Image", kit.Section, kit.Text), w.form.scroller(), kit.NewBacking(kit.Line), kit.Row(kit.Gap, 0, w.button, add)))
+}
+
+// columnLayout: headline, scrolling form, line, the main button.
+type columnLayout struct{}
+
+// MinSize implements fyne.Layout.
+func (columnLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(kit.LeftMin, 320)
+}
+
+// Layout implements fyne.Layout.
+func (columnLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	title := objects[0].MinSize()
+	objects[0].Resize(title)
+	objects[0].Move(fyne.NewPos(kit.Wide, headTop+(headHeight-title.Height)/2))
+	foot := objects[3].MinSize().Height
+	top := float32(headTop + headHeight)
+	bottom := size.Height - foot - 2*12
+	objects[1].Move(fyne.NewPos(0, top))
+	objects[1].Resize(fyne.NewSize(size.Width, bottom-top))
+	objects[2].Move(fyne.NewPos(0, bottom))
+	objects[2].Resize(fyne.NewSize(size.Width, 1))
+	objects[3].Move(fyne.NewPos(kit.Wide, bottom+12))
+	objects[3].Resize(fyne.NewSize(size.Width-2*kit.Wide, foot))
+}
+
+// EngineReady takes over what the engine knows now that it has started.
+func (w *Workspace) EngineReady() {
+	now := w.form.parameters()
+	if len(w.form.models) == 0 {
+		now = w.config.Settings.Get().Last
+		now.Prompt = w.form.prompt.Text()
+	}
+	w.form.setModels(w.config.Studio.Models(), now)
+	if w.stage.empty.Visible() {
+		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
+	}
+}
+
+func (w *Workspace) showButton(running bool) {
+	b := w.button
+	if running {
+		b.Text, b.Hint, b.Style, b.OnTapped = "Cancel", "Esc", kit.Stop, w.Cancel
+		b.SetTip(kit.Tip{Name: "Cancel", Key: "Esc", Text: "Stop the running picture. Waiting ones go on."})
+	} else {
+		b.Text, b.Hint, b.Style, b.OnTapped = "Generate", "Ctrl+Enter", kit.Primary, func() { w.Generate(false) }
+		b.SetTip(kit.Tip{Name: "Generate", Key: "Ctrl+Enter", Text: "Make the picture. While one is being made, Ctrl+Enter queues the next, Ctrl+Shift+Enter ahead of all others."})
+	}
+	b.Refresh()
+}
+
+// Generate queues a picture with what the form says; first puts it ahead of the others that wait.
+func (w *Workspace) Generate(first bool) {
+	p := w.form.parameters()
+	if strings.TrimSpace(p.Prompt) == "" {
+		w.config.Tips.Note(w.form.prompt, "Write a few words first: what should the picture show?")
+		w.form.prompt.Focus()
+		return
+	}
+	w.remember(p)
+	if first {
+		w.config.Queue.SubmitFront(p.Model, request(p))
+	} else {
+		w.config.Queue.Submit(p.Model, request(p))
+	}
+}
+
+// Cancel stops the running job; it tells whether there was one, or something else of this workspace to close.
+func (w *Workspace) Cancel() { w.config.Queue.CancelCurrent() }
+
+// Escape stops or closes the nearest thing.
+func (w *Workspace) Escape() {
+	switch {
+	case w.session.saveAs.Visible():
+		w.session.closeSave()
+	case w.config.Queue.CancelCurrent():
+	default:
+		w.stage.notice.Dismiss()
+	}
+}
+
+func (w *Workspace) try(example string) {
+	w.form.prompt.SetText(example)
+	w.Generate(false)
+}
+
+func (w *Workspace) remember(p settings.Parameters) {
+	prompt := strings.TrimSpace(p.Prompt)
+	w.config.Settings.Update(func(s *settings.Settings) {
+		s.Last = p
+		if n := len(s.History); n == 0 || s.History[n-1] != prompt {
+			s.History = append(s.History, prompt)
+		}
+		w.history = min(len(s.History), settings.HistoryLimit)
+	})
+}
+
+// Leave keeps what the form says for the next start.
+func (w *Workspace) Leave() {
+	p := w.form.parameters()
+	w.config.Settings.Update(func(s *settings.Settings) { s.Last = p })
+}
+
+// History shows an earlier prompt (-1) or a later one (1); after the latest comes what was being written.
+func (w *Workspace) History(by int) {
+	all := w.config.Settings.Get().History
+	next := w.history + by
+	if next < 0 || next > len(all) {
+		return
+	}
+	if w.history >= len(all) {
+		w.draft = w.form.prompt.Text()
+	}
+	// Right after a picture was made, the newest entry is what the field still shows; go on to the one before.
+	if by < 0 && next > 0 && all[next] == strings.TrimSpace(w.form.prompt.Text()) {
+		next--
+	}
+	w.history = next
+	if next == len(all) {
+		w.form.prompt.SetText(w.draft)
+	} else {
+		w.form.prompt.SetText(all[next])
+	}
+	w.form.prompt.CaretToEnd()
+}
+
+// TogglePanel shows or hides the session column.
+func (w *Workspace) TogglePanel() {
+	hidden := !w.columns.RightHidden()
+	w.columns.HideRight(hidden)
+	w.stage.panel.Selected = !hidden
+	w.stage.panel.Refresh()
+	w.config.Settings.Update(func(s *settings.Settings) { s.Window.SessionHidden = hidden })
+}
+
+// Changed hears from the queue.
+func (w *Workspace) Changed(u job.Update) {
+	for _, snap := range u.Jobs {
+		switch snap.State {
+		case job.Running:
+			w.runs(snap)
+		case job.Done, job.Failed, job.Cancelled:
+			w.ends(snap)
+		}
+	}
+	w.stage.waiting(u.Waiting)
+}
+
+func (w *Workspace) runs(snap job.Snapshot) {
+	if snap.ID != w.running {
+		w.running, w.follow = snap.ID, true
+		w.showButton(true)
+		w.stage.notice.Dismiss()
+	}
+	w.stage.progress(snap)
+	if w.follow && snap.Preview != nil {
+		w.stage.display(snap.Preview, image.Pt(snap.Request.Width, snap.Request.Height))
+	}
+}
+
+func (w *Workspace) ends(snap job.Snapshot) {
+	mine := snap.ID == w.running
+	took := snap.Ended.Sub(snap.Started)
+	if mine {
+		w.running = 0
+		w.showButton(false)
+	}
+	switch snap.State {
+	case job.Done:
+		w.stage.ended("Finished in " + Seconds(took))
+		w.finished(snap, took)
+	case job.Failed:
+		w.stage.ended("Failed")
+		w.stage.tell(true, sentence(snap.Err), "", nil)
+		w.fallBack()
+	case job.Cancelled:
+		if mine || w.running == 0 {
+			w.stage.ended("Cancelled")
+		}
+		if mine {
+			w.fallBack()
+		}
+	}
+}
+
+// fallBack shows the chosen picture again when a forming one came to nothing.
+func (w *Workspace) fallBack() {
+	if m := w.session.chosen(); m != nil {
+		w.show(m)
+		w.follow = true
+		return
+	}
+	w.stage.picture.Display(nil, image.Point{})
+	w.stage.empty.Show()
+}
+
+func (w *Workspace) finished(snap job.Snapshot, took time.Duration) {
+	var unsaved *made
+	var problem error
+	for i, img := range snap.Result.Images {
+		meta := w.config.Meta(snap.Result, i)
+		m := &made{image: img, meta: meta, request: snap.Result.Request, model: snap.Result.Model, seed: meta.Seed,
+			seconds: took.Seconds() / float64(len(snap.Result.Images))}
+		if snap.Model != "" {
+			m.model = snap.Model
+		}
+		if i < len(snap.Kept) {
+			m.path = snap.Kept[i].Path
+			if snap.Kept[i].Err != nil {
+				unsaved, problem = m, snap.Kept[i].Err
+			}
+		}
+		w.session.add(m, w.follow)
+		w.makeThumb(m)
+		if m.path != "" {
+			w.config.Saved("Saved as " + m.path)
+		}
+	}
+	if w.follow {
+		w.stage.display(w.session.chosen().image, image.Point{})
+	}
+	if unsaved != nil {
+		w.stage.tell(true, sentence(problem)+" It stays in this session.", "Save as…", func() {
+			w.session.choose(len(w.session.pictures) - 1)
+			w.session.askName()
+		})
+	}
+}
+
+func (w *Workspace) makeThumb(m *made) {
+	back := kit.Backdrop(thumbPixels / 12)
+	go func() {
+		thumb := canvas.Thumbnail(m.image, thumbPixels, thumbPixels, back)
+		fyne.Do(func() {
+			m.thumb = thumb
+			w.session.refresh()
+		})
+	}()
+}
+
+func (w *Workspace) show(m *made) {
+	w.follow = w.running == 0
+	w.stage.display(m.image, image.Point{})
+}
+
+func (w *Workspace) reuse(m *made, what reuse) {
+	switch what {
+	case reuseSeed:
+		w.form.setSeed(fmt.Sprint(m.seed))
+	case reusePrompt:
+		w.form.prompt.SetText(m.request.Prompt)
+		w.form.negative.SetText(m.request.Negative)
+	case reuseAll:
+		w.form.load(m.parameters())
+	}
+}
+
+// Reuse answers the gallery keys S, P and A; it tells whether the key was one of them.
+func (w *Workspace) Reuse(key fyne.KeyName) bool {
+	switch key {
+	case fyne.KeyS:
+		w.session.reuse(reuseSeed)
+	case fyne.KeyP:
+		w.session.reuse(reusePrompt)
+	case fyne.KeyA:
+		w.session.reuse(reuseAll)
+	case fyne.KeyLeft:
+		w.session.move(1)
+	case fyne.KeyRight:
+		w.session.move(-1)
+	default:
+		return false
+	}
+	return true
+}
+
+// Fit and Actual are the canvas's zoom keys.
+func (w *Workspace) Fit() { w.stage.picture.Fit() }
+
+// Actual shows the picture at 100 %.
+func (w *Workspace) Actual() { w.stage.picture.Actual() }
+
+// Tell shows a message over the canvas.
+func (w *Workspace) Tell(text string) { w.stage.tell(false, text, "", nil) }
+
+func (w *Workspace) lastSeed() (uint64, bool) {
+	if m := w.session.chosen(); m != nil {
+		return m.seed, true
+	}
+	return 0, false
+}
+
+func (w *Workspace) openFolder() {
+	folder := w.config.Library.Folder()
+	if m := w.session.chosen(); m != nil && m.path != "" {
+		folder = filepath.Dir(m.path)
+	}
+	go func() {
+		if err := w.config.Open(folder); err != nil {
+			fyne.Do(func() { w.stage.tell(true, sentence(err), "", nil) })
+		}
+	}()
+}
+
+// saveAs writes a copy off the main thread and says what became of it.
+func (w *Workspace) saveAs(m *made, path string, replace bool) {
+	write := library.WriteNew
+	if replace {
+		write = library.WriteTo
+	}
+	go func() {
+		err := write(path, m.image, m.meta)
+		fyne.Do(func() {
+			switch {
+			case err == nil:
+				if m.path == "" {
+					m.path = path
+				}
+				w.stage.notice.Dismiss()
+				w.config.Saved("Saved as " + path)
+				w.session.closeSave()
+				w.session.refresh()
+			case exists(err):
+				w.stage.tell(true, sentence(err), "Replace", func() { w.saveAs(m, path, true) })
+			default:
+				w.stage.tell(true, sentence(err), "", nil)
+			}
+		})
+	}()
+}
