@@ -100,6 +100,8 @@ func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable,
 	for _, n := range elements {
 		need += 4 * int64(n)
 	}
+	scratch := scratchElements(p, d.opts.Workers)
+	need += 4 * int64(scratch)
 	d.loading.Lock()
 	defer d.loading.Unlock()
 	if d.closed {
@@ -120,7 +122,7 @@ func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable,
 	}
 	d.hold(slots)
 	e := &executable{device: d, plan: p, slotBytes: slots}
-	e.prepare(elements)
+	e.prepare(elements, make([]float32, scratch))
 	return e, nil
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"atelier/compute"
@@ -26,7 +27,7 @@ type step struct {
 	node *compute.Tensor
 	in   [][]float32
 	out  []float32
-	run  func() // the fast way where there is one, else nil
+	run  func() error // the way on dense products where there is one, else nil
 }
 
 // slotElements is how many float32 each slot of the plan must hold: slots are sized in stored bytes, and half floats are
@@ -48,7 +49,7 @@ func slotElements(p *compute.Plan) []int {
 }
 
 // prepare reserves the slots and looks up every tensor's memory.
-func (e *executable) prepare(elements []int) {
+func (e *executable) prepare(elements []int, scratch []float32) {
 	slots := make([][]float32, len(elements))
 	for i, n := range elements {
 		slots[i] = make([]float32, n)
@@ -73,7 +74,7 @@ func (e *executable) prepare(elements []int) {
 		for _, x := range n.In {
 			s.in = append(s.in, values(x))
 		}
-		s.run = e.fast(s)
+		s.run = e.fast(s, scratch)
 		e.steps = append(e.steps, s)
 	}
 }
@@ -98,7 +99,9 @@ func (e *executable) Run(ctx context.Context, in, out map[string][]float32) erro
 		}
 		s := &e.steps[i]
 		if s.run != nil {
-			s.run()
+			if err := s.run(); err != nil {
+				return fmt.Errorf("%w (%s at %s)", err, s.node.Op.Name, s.node.At())
+			}
 			continue
 		}
 		e.device.pool.each(compute.UnitsOf(s.node), 1, func(lo, hi int) { s.node.Op.Ref(s.node, s.in, s.out, lo, hi) })
@@ -127,5 +130,25 @@ func (e *executable) Close() {
 	}
 }
 
-// fast gives a node's own way on this device, nil where its definition is what runs.
-func (e *executable) fast(s step) func() { return nil }
+// fast gives a node's way on dense products, nil where its definition is what runs.
+func (e *executable) fast(s step, scratch []float32) func() error {
+	switch s.node.Op.Name {
+	case "matmul":
+		return e.matMul(s)
+	case "conv2d":
+		return e.conv2D(s, scratch)
+	case "attention":
+		return e.attention(s, scratch)
+	}
+	return nil
+}
+
+// scratchElements is the memory that one node at a time needs beside the slots, in float32.
+func scratchElements(p *compute.Plan, workers int) int {
+	n := 0
+	for i := range p.Steps {
+		node := p.Steps[i].Node
+		n = max(n, unfoldSize(node), attentionElements(node, workers))
+	}
+	return n
+}

@@ -55,6 +55,7 @@ type Device struct {
 	mu         sync.Mutex
 	used, peak int64
 	warnings   []string
+	distrusted map[string]bool // ops that run by their definitions
 
 	// The rest belongs to the GL goroutine.
 	programs map[string]*program
@@ -84,16 +85,17 @@ var errClosed = errors.New("opengl: the device is closed")
 // New opens a device: from a hidden window where there is a display, else, or where the display has no OpenGL 4.3, from EGL.
 // With a display it must be called on the main thread. The error is one sentence for a person.
 func New(opts Options) (*Device, error) {
-	if !hasDisplay() {
-		return NewEGL(opts)
-	}
-	d, windowErr := NewGLFW(opts)
-	if windowErr == nil {
-		return d, nil
+	reason := ""
+	if hasDisplay() {
+		d, err := NewGLFW(opts)
+		if err == nil {
+			return d, nil
+		}
+		reason = errors.Unwrap(err).Error() + "; "
 	}
 	d, err := NewEGL(opts)
 	if err != nil {
-		return nil, fmt.Errorf("OpenGL 4.3 is not available: %v; %v", errors.Unwrap(windowErr), errors.Unwrap(err))
+		return nil, fmt.Errorf("OpenGL 4.3 is not available: %s%w", reason, errors.Unwrap(err))
 	}
 	return d, nil
 }
@@ -236,6 +238,23 @@ func (d *Device) Warnings() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string(nil), d.warnings...)
+}
+
+// Distrust makes plans loaded from now on run these ops by their definitions, on the processor: their shaders compile on
+// this driver and compute something else. It replaces the ops named before; none trusts every shader again.
+func (d *Device) Distrust(ops ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.distrusted = map[string]bool{}
+	for _, op := range ops {
+		d.distrusted[op] = true
+	}
+}
+
+func (d *Device) trusts(op string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.distrusted[op]
 }
 
 func (d *Device) warn(format string, args ...any) {
