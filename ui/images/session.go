@@ -56,6 +56,7 @@ type session struct {
 	saveAs   *fyne.Container
 	saveName *kit.Field
 	details  *fyne.Container
+	hint     *kit.Paragraph
 	content  fyne.CanvasObject
 }
 
@@ -84,8 +85,9 @@ func newSession(tips *kit.Tips, openFolder func()) *session {
 		kit.Column(2, s.seed, s.facts), s.prompt, s.file, container.NewStack(s.actions, s.saveAs))
 	s.details.Hide()
 	line := kit.NewBacking(kit.Line)
+	s.hint = kit.NewParagraph("Every picture you make is saved and appears here.", kit.Caption, kit.Secondary, 3)
 	s.content = container.NewStack(kit.NewBacking(kit.Panel), container.New(sessionLayout{},
-		kit.Row(kit.Tight, 1, title, s.count, folder), s.strip, line, s.details))
+		kit.Row(kit.Tight, 1, title, s.count, folder), container.NewStack(s.strip, s.hint), line, s.details))
 	return s
 }
 
@@ -202,6 +204,7 @@ func (s *session) refresh() {
 	} else {
 		s.file.Set("Not saved yet", kit.Loss)
 	}
+	s.hint.Hide()
 	s.details.Show()
 	s.content.Refresh()
 }

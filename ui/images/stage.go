@@ -22,6 +22,7 @@ type stage struct {
 	notice  *kit.Notice
 	percent *kit.Label
 	fit     *kit.Button
+	zoom    *fyne.Container
 	meter   *kit.Meter
 	status  *kit.Label
 	queue   *kit.Button
@@ -48,8 +49,10 @@ func newStage(tips *kit.Tips, clearQueue, togglePanel func()) *stage {
 	s.panel = kit.NewIconButton(tips, kit.IconPanel, kit.Tip{Name: "Session panel", Key: "Ctrl+B", Text: "Show or hide what was made in this session."}, togglePanel)
 	s.picture.OnView = s.viewed
 	s.empty = container.NewCenter()
+	s.zoom = kit.Row(kit.Gap, -1, s.percent, s.fit, actual)
+	s.zoom.Hide()
 	bar := container.NewStack(kit.NewBacking(kit.Panel),
-		kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 3, s.percent, s.fit, actual, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel)))
+		kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 1, s.zoom, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel)))
 	line := kit.NewBacking(kit.Line)
 	s.content = container.New(stageLayout{},
 		container.NewStack(kit.NewBacking(kit.Canvas), s.picture, s.empty), line, bar, s.notice)
@@ -91,13 +94,14 @@ func (s *stage) tell(fail bool, text, action string, do func()) {
 }
 
 func (s *stage) viewed(percent float64, fit bool) {
-	text := ""
-	if s.picture.Image() != nil {
-		text = fmt.Sprintf("%.0f %%", percent)
+	if s.picture.Image() == nil {
+		s.zoom.Hide()
+		return
 	}
-	s.percent.Set(text, kit.Secondary)
-	if s.fit.Selected != (fit && text != "") {
-		s.fit.Selected = fit && text != ""
+	s.zoom.Show()
+	s.percent.Set(fmt.Sprintf("%.0f %%", percent), kit.Secondary)
+	if s.fit.Selected != fit {
+		s.fit.Selected = fit
 		s.fit.Refresh()
 	}
 }

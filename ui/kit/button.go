@@ -21,7 +21,7 @@ type Button struct {
 	surface
 	hover
 	Text     string
-	Hint     string // a key, shown quietly at the right
+	Hint     string // a key, shown quietly behind the text
 	Icon     Icon
 	Style    Style
 	Selected bool // shown as chosen, for buttons that choose a mode
@@ -161,6 +161,9 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 				content += 6
 			}
 		}
+		if b.Hint != "" {
+			content += 10 + hint.MinSize().Width
+		}
 		x := (size.Width - content) / 2
 		if b.Left {
 			x = pad()
@@ -171,7 +174,7 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 			x += iconSize + 6
 		}
 		text.Move(fyne.NewPos(x, (size.Height-text.MinSize().Height)/2))
-		hint.Move(fyne.NewPos(size.Width-pad()-hint.MinSize().Width, (size.Height-hint.MinSize().Height)/2))
+		hint.Move(fyne.NewPos(x+text.MinSize().Width+10, (size.Height-hint.MinSize().Height)/2))
 	}
 	r.refresh = func() {
 		fill, stroke, ink := b.colours()

@@ -31,8 +31,11 @@ func (b bare) Icon(name fyne.ThemeIconName) fyne.Resource { return b.current().I
 
 // Size implements fyne.Theme.
 func (b bare) Size(name fyne.ThemeSizeName) float32 {
-	if name == theme.SizeNameInputBorder {
+	switch name {
+	case theme.SizeNameInputBorder:
 		return 0
+	case theme.SizeNameInnerPadding:
+		return 5 // a line of text just fits into RowHeight; one pixel more and the toolkit shows a scroll bar
 	}
 	return b.current().Size(name)
 }
@@ -208,7 +211,7 @@ func (f *Field) focus(on bool) {
 func (f *Field) place(size fyne.Size) {
 	width := size.Width
 	if f.right {
-		need := measure(f.entry.Text, Body).Width + 16
+		need := measure(f.entry.Text, Body).Width + 2*7
 		width = max(24, min(width, need))
 	}
 	f.styled.Resize(fyne.NewSize(width, size.Height))

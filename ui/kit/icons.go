@@ -28,7 +28,7 @@ const (
 	IconSave     Icon = `<path d="M12 4v10.5M7.5 10.5l4.5 4.5 4.5-4.5M4.5 19.5h15"/>`
 	IconWarning  Icon = `<path d="M12 4.5l8.5 15h-17z"/><path d="M12 10v4.2M12 16.8v0.4"/>`
 	IconInfo     Icon = `<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5.2M12 7.6v0.4"/>`
-	IconSpark    Icon = `<path d="M12 4v4M12 16v4M4 12h4M16 12h4M7 7l2 2M15 15l2 2M17 7l-2 2M9 15l-2 2"/>`
+	IconSpark    Icon = `<path d="M12 4c.6 5 3 7.4 8 8-5 .6-7.4 3-8 8-.6-5-3-7.4-8-8 5-.6 7.4-3 8-8z"/>`
 )
 
 // resource gives the drawing in a colour. The name carries both, because the toolkit caches drawings by name.
