@@ -21,6 +21,7 @@ type job struct {
 	seconds map[string]float64
 
 	done, total int           // model calls, over the whole batch
+	finished    int           // pictures
 	spent       time.Duration // in them
 	context     []float32     // the text's states: the unconditional row first where guided
 	picks       map[int]bool  // calls of each picture after which a preview is decoded
@@ -79,6 +80,7 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 		if err != nil {
 			return err
 		}
+		j.finished++
 		out.Images = append(out.Images, m)
 		out.Seeds = append(out.Seeds, j.Seed+uint64(i))
 	}
@@ -120,15 +122,11 @@ func (j *job) left() time.Duration {
 	if j.stages.upscale != nil {
 		after += j.stages.upscale.plan.FLOPs()
 	}
-	pictures := j.Batch - j.done*j.Batch/j.total
-	if j.phase != "denoise" {
-		pictures++ // the one that is being finished
-	}
 	finish := 0.0
 	if f := j.stages.denoise.plan.FLOPs(); f > 0 {
 		finish = after / f
 	}
-	return call*time.Duration(j.total-j.done) + time.Duration(float64(call)*finish*float64(pictures))
+	return call*time.Duration(j.total-j.done) + time.Duration(float64(call)*finish*float64(j.Batch-j.finished))
 }
 
 // encode turns the words into the states that the denoiser reads.

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"atelier/compute"
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/clip"
-	"atelier/models/goldentest"
 	"atelier/models/nn"
 	"atelier/models/unet"
 	"atelier/models/vae"
@@ -24,7 +24,7 @@ var smallConfigs = map[string]string{
 		"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"], "scheduler": ["diffusers", "DDIMScheduler"], "safety_checker": [null, null]}`,
 	"scheduler/scheduler_config.json": `{"_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
 		"prediction_type": "v_prediction", "clip_sample": false, "set_alpha_to_one": false, "steps_offset": 1, "timestep_spacing": "trailing"}`,
-	"text_encoder/config.json": `{"vocab_size": 49408, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16, "eos_token_id": 49407}`,
+	"text_encoder/config.json": `{"vocab_size": 2514, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16, "eos_token_id": 2513}`,
 	"unet/config.json": `{"sample_size": 8, "block_out_channels": [8, 16], "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
 		"layers_per_block": 1, "cross_attention_dim": 8, "attention_head_dim": 2, "norm_num_groups": 4}`,
 	"vae/config.json": `{"in_channels": 4, "out_channels": 4, "block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4, "scaling_factor": 0.6}`,
@@ -39,7 +39,7 @@ func writeSmall(t *testing.T) string {
 		write(t, filepath.Join(dir, name), []byte(text))
 	}
 	for _, name := range []string{"vocab.json", "merges.txt", "tokenizer_config.json"} {
-		data, err := os.ReadFile(filepath.Join(goldentest.Dir, "sd15/tokenizer", name))
+		data, err := os.ReadFile(filepath.Join("../tokenize/testdata/own", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,16 +66,15 @@ func writeSmall(t *testing.T) string {
 
 	r := rand.New(rand.NewPCG(4, 0))
 	var list []checkpoint.Tensor
-	for name, shape := range map[string][]int{"body.0.weight": {8, 4, 3, 3}, "body.0.bias": {8}, "body.1.weight": {8}, "body.2.weight": {16, 8, 3, 3}, "body.2.bias": {16}} {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		x := make([]float32, n)
+	for _, p := range []struct {
+		name  string
+		shape compute.Shape
+	}{{"body.0.weight", []int{8, 4, 3, 3}}, {"body.0.bias", []int{8}}, {"body.1.weight", []int{8}}, {"body.2.weight", []int{16, 8, 3, 3}}, {"body.2.bias", []int{16}}} {
+		x := make([]float32, p.shape.Size())
 		for i := range x {
 			x[i] = float32(r.NormFloat64() * 0.05)
 		}
-		list = append(list, checkpoint.NewF32(name, shape, x))
+		list = append(list, checkpoint.NewF32(p.name, p.shape, x))
 	}
 	write(t, filepath.Join(dir, "upscaler/.keep"), nil)
 	must(t, checkpoint.Write(filepath.Join(dir, "upscaler/model.safetensors"), list, nil))

@@ -36,6 +36,7 @@ type stages struct {
 	upscale               *stage // nil without an upscaler
 	calibrate             *stage // a small decode that fits the preview; nil where that is done
 	together              bool   // the device holds all of them at once
+	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 }
 
 func (s *stages) all() []*stage {
@@ -53,7 +54,7 @@ const calibrateSize = 16
 
 // compile makes the plans of a setting. Nothing is allocated on the device.
 func (p *parts) compile(lim compute.Limits, s setting, calibrate bool) (*stages, error) {
-	out := &stages{setting: s}
+	out := &stages{setting: s, wide: !lim.Shaders}
 	tokens, z := p.text.MaxPositions, p.vae.LatentChannels
 	for _, b := range []struct {
 		to    **stage
@@ -93,15 +94,20 @@ func (p *parts) compile(lim compute.Limits, s setting, calibrate bool) (*stages,
 	return out, nil
 }
 
-// bytes is the device memory of these stages held at once: all slots, and each parameter that they share once.
-func bytes(list ...*stage) int64 {
+// memory is the device memory of these stages held at once: all slots, and each parameter that they share once.
+func (s *stages) memory(list ...*stage) int64 {
 	var n int64
 	seen := map[compute.Source]bool{}
 	for _, st := range list {
 		n += st.plan.SlotBytes()
 		for _, p := range st.plan.Params {
-			if !seen[p.Src] {
-				seen[p.Src] = true
+			if seen[p.Src] {
+				continue
+			}
+			seen[p.Src] = true
+			if s.wide {
+				n += 4 * int64(p.Shape().Size())
+			} else {
 				n += p.Bytes()
 			}
 		}
@@ -113,14 +119,25 @@ func bytes(list ...*stage) int64 {
 func (s *stages) largest() int64 {
 	var n int64
 	for _, st := range s.all() {
-		n = max(n, bytes(st))
+		n = max(n, s.memory(st))
 	}
 	return n
 }
 
+// held is the memory of the stages that are on the device.
+func (s *stages) held() int64 {
+	var list []*stage
+	for _, st := range s.all() {
+		if st.loaded != nil {
+			list = append(list, st)
+		}
+	}
+	return s.memory(list...)
+}
+
 // fit decides whether the device holds all stages at once or one at a time, or refuses both before anything is allocated.
 func (s *stages) fit(available int64) bool {
-	s.together = available == 0 || bytes(s.all()...) <= available
+	s.together = available == 0 || s.memory(s.all()...) <= available
 	return s.together || s.largest() <= available
 }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -197,7 +198,7 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 		return 0, err
 	}
 	if s.together {
-		return bytes(s.all()...), nil
+		return s.memory(s.all()...), nil
 	}
 	return s.largest(), nil
 }
@@ -236,13 +237,7 @@ func (t *Text2Image) available() int64 {
 	}
 	used, _ := t.dev.Memory()
 	if t.stages != nil {
-		var held []*stage
-		for _, st := range t.stages.all() {
-			if st.loaded != nil {
-				held = append(held, st)
-			}
-		}
-		used -= bytes(held...)
+		used -= t.stages.held()
 	}
 	return max(limit-max(used, 0), 1)
 }
@@ -269,24 +264,38 @@ func (t *Text2Image) prepare(ctx context.Context, s setting) error {
 	if err != nil {
 		return err
 	}
-	if st != t.stages {
-		old := t.stages
+	if old := t.stages; st != old {
 		t.stages = st
-		if old != nil && st.together && bytes(append(old.all(), st.all()...)...) <= t.dev.Limits().MemoryBytes {
+		if old != nil && st.together && old.held()+st.memory(st.all()...) <= t.dev.Limits().MemoryBytes {
 			defer old.close() // after the new ones are there: parameters in common stay on the device
 		} else if old != nil {
 			old.close()
 		}
 	}
 	if st.together {
-		for _, one := range st.all() {
-			if _, _, err := st.use(ctx, t.dev, one); err != nil {
-				st.close()
-				return err
-			}
+		if err := t.loadAll(ctx); err != nil {
+			return err
 		}
 	}
 	return t.calibrate(ctx)
+}
+
+// loadAll puts every stage on the device. Where the device turns out to have less room than it said, stages take turns.
+func (t *Text2Image) loadAll(ctx context.Context) error {
+	for _, st := range t.stages.all() {
+		_, _, err := t.stages.use(ctx, t.dev, st)
+		if err == nil {
+			continue
+		}
+		t.stages.close()
+		var memory *compute.MemoryError
+		if errors.As(err, &memory) {
+			t.stages.together = false
+			return nil
+		}
+		return err
+	}
+	return nil
 }
 
 // calibrate fits the preview to one small decode, once in a pipeline's life.
