@@ -127,7 +127,7 @@ func groupNormParts(columns, rows int) int {
 }
 
 // groupNormLower computes each channel's mean and squared deviations over stretches of rows, combines them for each group
-// into a scale and a shift per channel, and applies those.
+// into a mean and a factor per channel, and applies those with beta and the activation.
 func groupNormLower(n *Tensor, lw *Lowering) []Launch {
 	at, x := n.Attr.(*GroupNormAttr), n.In[0]
 	batch, c := n.shape[0], n.shape.Last()
@@ -141,7 +141,7 @@ func groupNormLower(n *Tensor, lw *Lowering) []Launch {
 	stretch := ceilDiv(rows, parts)
 	parts = ceilDiv(rows, stretch)
 	means, squares := lw.Scratch(batch*parts*c), lw.Scratch(batch*parts*c)
-	scale, shift := lw.Scratch(batch*c), lw.Scratch(batch*c)
+	mean, scale := lw.Scratch(batch*c), lw.Scratch(batch*c)
 	sizes := []Uniform{Int("batch", batch), Int("rows", rows), Int("columns", c/width)}
 	stats := Launch{
 		Shader:   "group_norm_stats",
@@ -151,30 +151,30 @@ func groupNormLower(n *Tensor, lw *Lowering) []Launch {
 		Uniforms: append([]Uniform{Int("parts", parts), Int("stretch", stretch)}, sizes...),
 		Groups:   lw.Grid(ceilDiv(columns*parts, 64)),
 	}
-	affine := map[string]string{}
 	combine := Launch{
 		Shader:  "group_norm_combine",
-		Defines: affine,
+		Defines: map[string]string{},
 		Reads:   []Operand{ReadScratch("Means", means, 1), ReadScratch("Squares", squares, 1)},
-		Writes:  []Operand{scale, shift},
+		Writes:  []Operand{mean, scale},
 		Uniforms: []Uniform{Int("batch", batch), Int("rows", rows), Int("channels", c), Int("groups", at.Groups),
 			Int("parts", parts), Int("stretch", stretch), Float("eps", float32(at.Eps))},
 		Groups: lw.Grid(batch * at.Groups),
 	}
-	if at.Affine {
-		affine["AFFINE"] = "1"
-		combine.Reads = append(combine.Reads, Read("Gamma", n.In[1], 1), Read("Beta", n.In[2], 1))
-	}
 	apply := Launch{
 		Shader:   "group_norm_apply",
 		Defines:  map[string]string{"ACT": at.Act.GLSL()},
-		Reads:    []Operand{Read("X", x, width), ReadScratch("Scale", scale, width), ReadScratch("Shift", shift, width)},
+		Reads:    []Operand{Read("X", x, width), ReadScratch("Mean", mean, width), ReadScratch("Scale", scale, width)},
 		Writes:   []Operand{Write(n)},
 		Uniforms: append([]Uniform{Int("stretch", groupNormApplyRows)}, sizes...),
 		Groups:   lw.Grid(ceilDiv(columns*ceilDiv(rows, groupNormApplyRows), 64)),
 	}
-	for k, v := range defines {
-		apply.Defines[k] = v
+	if width == 4 {
+		apply.Defines["QUAD"] = "1"
+	}
+	if at.Affine {
+		combine.Defines["AFFINE"], apply.Defines["AFFINE"] = "1", "1"
+		combine.Reads = append(combine.Reads, Read("Gamma", n.In[1], 1))
+		apply.Reads = append(apply.Reads, Read("Beta", n.In[2], width))
 	}
 	return []Launch{stats, combine, apply}
 }

@@ -28,11 +28,12 @@ func Index(max int) Kind { return Kind(max) }
 
 // In is an operand of a case.
 type In struct {
-	Shape []int
-	Kind  Kind
-	Scale float64 // multiplies the drawn values; 0 means 1
-	Param bool    // a parameter, uploaded with the plan, rather than an input of each run
-	F16   bool    // a parameter stored as half
+	Shape  []int
+	Kind   Kind
+	Scale  float64 // multiplies the drawn values; 0 means 1
+	Param  bool    // a parameter, uploaded with the plan, rather than an input of each run
+	F16    bool    // a parameter stored as half
+	NoGrad bool    // the op gives this operand no gradient
 }
 
 // Case is one op at one size.

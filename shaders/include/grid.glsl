@@ -6,7 +6,5 @@ int group_index() {
     return int(gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x);
 }
 
-// Index of this invocation, for one-dimensional workgroups.
-int invocation_index() {
-    return group_index() * int(gl_WorkGroupSize.x) + int(gl_LocalInvocationID.x);
-}
+// Index of this invocation, for one-dimensional workgroups. A macro, since a function would need the local size declared first.
+#define invocation_index() (group_index() * int(gl_WorkGroupSize.x) + int(gl_LocalInvocationID.x))
