@@ -75,7 +75,7 @@ func (p *Plan) record(g *Graph, lim Limits) error {
 		case n.Op == opReshape:
 		default:
 			step := Step{Node: n}
-			if lim.Shaders {
+			if lim.Shaders && n.Op.Lower != nil {
 				lw := &Lowering{Limits: lim}
 				step.Launches = n.Op.Lower(n, lw)
 				for _, b := range lw.scratch {

@@ -64,7 +64,7 @@ func Defaults() Settings {
 	return Settings{
 		Theme:  ThemeDark,
 		Device: DeviceAuto,
-		Window: Window{Width: 1280, Height: 800, ParameterColumn: 300, SessionColumn: 216},
+		Window: Window{Width: 1280, Height: 800, ParameterColumn: 300, SessionColumn: 240},
 		Last:   Parameters{Seed: "-1"},
 	}
 }
@@ -241,7 +241,7 @@ func sane(s Settings) Settings {
 	s.Window.Width = within(s.Window.Width, 960, 16384, d.Window.Width)
 	s.Window.Height = within(s.Window.Height, 600, 16384, d.Window.Height)
 	s.Window.ParameterColumn = within(s.Window.ParameterColumn, 280, 420, d.Window.ParameterColumn)
-	s.Window.SessionColumn = within(s.Window.SessionColumn, 200, 480, d.Window.SessionColumn)
+	s.Window.SessionColumn = within(s.Window.SessionColumn, 228, 480, d.Window.SessionColumn)
 	if s.Last.Seed == "" {
 		s.Last.Seed = d.Last.Seed
 	}

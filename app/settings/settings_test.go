@@ -78,7 +78,7 @@ func TestStrangeValuesAreCorrected(t *testing.T) {
 	defer s.Close()
 	got := s.Get()
 	if got.Theme != ThemeDark || got.Device != DeviceAuto || got.Window.Width != 1280 || got.Window.Height != 16384 ||
-		got.Window.ParameterColumn != 280 || got.Window.SessionColumn != 216 {
+		got.Window.ParameterColumn != 280 || got.Window.SessionColumn != 240 {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -206,6 +206,13 @@ func (e *Executable) hazard(step *compute.Step, l *compute.Launch, dirty, read m
 
 // lower gives the commands of one step. Where a shader does not compile, the node runs by its definition.
 func (e *Executable) lower(i int, step *compute.Step) ([]command, error) {
+	if step.Node.Op.Lower == nil {
+		e.device.warn("%s runs on the processor: it has no shader", step.Node.Op.Name)
+		return []command{{step: i, host: newHostNode(e, step.Node)}}, nil
+	}
+	if len(step.Launches) == 0 {
+		return nil, fmt.Errorf("opengl: %s has no launches: compile the plan with this device's limits", step.Node.Op.Name)
+	}
 	var commands []command
 	if !e.device.trusts(step.Node.Op.Name) {
 		return []command{{step: i, host: newHostNode(e, step.Node)}}, nil
@@ -220,9 +227,6 @@ func (e *Executable) lower(i int, step *compute.Step) ([]command, error) {
 			return nil, err
 		}
 		commands = append(commands, c)
-	}
-	if len(commands) == 0 {
-		return []command{{step: i, host: newHostNode(e, step.Node)}}, nil
 	}
 	return commands, nil
 }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"atelier/app/engine"
+	"atelier/compute"
+	"atelier/compute/computetest"
+	"atelier/models/pipeline"
+)
+
+type benchCmd struct {
+	Device string `enum:"auto,opengl,host" default:"auto" help:"auto, opengl or host."`
+	Op     string `help:"Time this op alone, such as matmul."`
+	JSON   bool   `name:"json" help:"Print one JSON object."`
+}
+
+// timing is one row of the table.
+type timing struct {
+	Op      string  `json:"op"`
+	Case    string  `json:"case"`
+	Seconds float64 `json:"seconds"` // median
+	Runs    int     `json:"runs"`
+	GFLOPS  float64 `json:"gflops,omitempty"`
+	GBps    float64 `json:"gb_per_s,omitempty"`
+	Share   float64 `json:"share,omitempty"` // of the ceiling, 0–1
+	Of      string  `json:"of,omitempty"`    // "fma" or "copy"
+}
+
+// table is what bench prints.
+type table struct {
+	Device  string             `json:"device"`
+	GFLOPS  float64            `json:"ceiling_gflops,omitempty"`
+	GBps    float64            `json:"ceiling_copy_gb_per_s,omitempty"`
+	Ops     []timing           `json:"ops"`
+	Picture map[string]float64 `json:"picture_seconds,omitempty"`
+}
+
+// Run times every case that is marked for it, and one picture of the built-in model.
+func (c *benchCmd) Run(ctx context.Context) error {
+	e, err := engine.Open(engine.Options{Choice: c.Device})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	t := table{Device: e.Device.Name()}
+	if e.GL != nil {
+		ceiling, err := e.GL.Ceiling(ctx)
+		if err != nil {
+			return err
+		}
+		t.GFLOPS, t.GBps = ceiling.FLOPS/1e9, ceiling.Copy/1e9
+	}
+	if !c.JSON {
+		fmt.Printf("%s\n", t.Device)
+		if e.GL != nil {
+			fmt.Printf("ceilings measured now: %.1f GFLOP/s multiply-add on registers, %.1f GB/s copy\n", t.GFLOPS, t.GBps)
+		}
+		fmt.Printf("%-18s %-44s %10s %10s %8s  %s\n", "op", "case", "median", "rate", "", "share of ceiling")
+	}
+	for _, k := range computetest.Cases() {
+		if !k.Bench || c.Op != "" && k.Op != c.Op {
+			continue
+		}
+		row, err := timeCase(ctx, e.Device, k, &t)
+		if err != nil {
+			return err
+		}
+		t.Ops = append(t.Ops, row)
+		if !c.JSON {
+			row.print()
+		}
+	}
+	if len(t.Ops) == 0 {
+		return fmt.Errorf("no benchmark times the op %q", c.Op)
+	}
+	if c.Op == "" {
+		if t.Picture, err = timePicture(ctx, e); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(t)
+	}
+	if t.Picture != nil {
+		fmt.Printf("one picture of the built-in model, 20 steps with guidance, warm: %.2f s (denoise %.2f, decode %.2f, upscale %.2f)\n",
+			t.Picture["total"], t.Picture["denoise"], t.Picture["decode"], t.Picture["upscale"])
+	}
+	return nil
+}
+
+// timeCase runs a case for about a second after two runs that warm it up, and takes the median.
+func timeCase(ctx context.Context, dev compute.Device, k computetest.Case, t *table) (timing, error) {
+	l, err := k.Load(ctx, dev)
+	if err != nil {
+		return timing{}, err
+	}
+	defer l.Close()
+	var times []float64
+	begin := time.Now()
+	for i := 0; i < 2+3 || i < 2+50 && time.Since(begin) < time.Second; i++ {
+		start := time.Now()
+		if err := l.Run(ctx); err != nil {
+			return timing{}, err
+		}
+		if i == 1 {
+			begin = time.Now()
+		}
+		if i >= 2 {
+			times = append(times, time.Since(start).Seconds())
+		}
+	}
+	slices.Sort(times)
+	row := timing{Op: k.Op, Case: k.Name, Seconds: times[len(times)/2], Runs: len(times)}
+	if l.FLOPs > 0 {
+		row.GFLOPS = l.FLOPs / row.Seconds / 1e9
+		if t.GFLOPS > 0 {
+			row.Share, row.Of = row.GFLOPS/t.GFLOPS, "fma"
+		}
+		return row, nil
+	}
+	row.GBps = float64(l.Bytes) / row.Seconds / 1e9
+	if t.GBps > 0 {
+		row.Share, row.Of = row.GBps/t.GBps, "copy"
+	}
+	return row, nil
+}
+
+func (r timing) print() {
+	rate, unit := r.GFLOPS, "GFLOP/s"
+	if r.GFLOPS == 0 {
+		rate, unit = r.GBps, "GB/s"
+	}
+	share := ""
+	if r.Of != "" {
+		share = fmt.Sprintf("%3.0f %% of %s", 100*r.Share, r.Of)
+	}
+	fmt.Printf("%-18s %-44s %7.2f ms %10.1f %-8s %s\n", r.Op, r.Case, 1000*r.Seconds, rate, unit, share)
+}
+
+// timePicture makes one picture to warm up and times the next.
+func timePicture(ctx context.Context, e *engine.Engine) (map[string]float64, error) {
+	pipes := engine.NewPipelines(e)
+	defer pipes.Close()
+	pipe, err := pipes.Get("")
+	if err != nil {
+		return nil, err
+	}
+	req := pipeline.Request{Prompt: "red heart, 3d", Steps: 20, Seed: 1}
+	var res *pipeline.Result
+	for range 2 {
+		if res, err = pipe.Run(ctx, req, func(pipeline.Progress) {}); err != nil {
+			return nil, err
+		}
+	}
+	if len(res.Images) == 0 {
+		return nil, errors.New("the built-in model made no picture")
+	}
+	return res.Seconds, nil
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"atelier/app/engine"
+	"atelier/compute"
+	"atelier/compute/opengl"
+)
+
+type doctorCmd struct {
+	Device string `enum:"auto,opengl,host" default:"auto" help:"Device to check: auto, opengl or host."`
+	JSON   bool   `name:"json" help:"Print one JSON object."`
+}
+
+// machine is what the program sees of the computer.
+type machine struct {
+	OS     string `json:"os"`
+	Arch   string `json:"arch"`
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Memory int64  `json:"memory_bytes"`
+}
+
+// report is what doctor finds.
+type report struct {
+	Version  string          `json:"version"`
+	Machine  machine         `json:"machine"`
+	Display  bool            `json:"display"`
+	Device   string          `json:"device"`
+	Reason   string          `json:"reason,omitempty"` // why not OpenGL
+	GL       *opengl.Info    `json:"gl,omitempty"`
+	Limits   compute.Limits  `json:"limits"`
+	Checks   []engine.Result `json:"checks"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Seconds  float64         `json:"seconds"`
+	OK       bool            `json:"ok"`
+	Verdict  string          `json:"verdict"`
+}
+
+// Run checks the device and prints what it found; a failed check is an error after the report.
+func (c *doctorCmd) Run(ctx context.Context) error {
+	e, err := engine.Open(engine.Options{Choice: c.Device})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	r := report{Version: version, Machine: thisMachine(), Display: hasDisplay(), Device: e.Device.Name(), Reason: e.Reason, Limits: e.Device.Limits()}
+	if e.GL != nil {
+		info := e.GL.Info()
+		r.GL = &info
+	}
+	if !c.JSON {
+		r.printHead()
+	}
+	start := time.Now()
+	r.Checks, err = e.Check(ctx, func(res engine.Result) {
+		if !c.JSON && !res.OK {
+			fmt.Printf("  FAIL %s/%s: %s\n", res.Op, res.Case, res.Error)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	r.Seconds = time.Since(start).Seconds()
+	if e.GL != nil {
+		r.Warnings = e.GL.Warnings()
+	}
+	r.judge()
+	if c.JSON {
+		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+			return err
+		}
+	} else {
+		r.printTail()
+	}
+	if !r.OK {
+		return errors.New("this device does not compute every kernel rightly; the studio runs the failing ones on the processor")
+	}
+	return nil
+}
+
+func (r *report) judge() {
+	failed := engine.Failed(r.Checks)
+	r.OK = len(failed) == 0 && len(r.Warnings) == 0
+	switch {
+	case len(failed) > 0:
+		r.Verdict = "wrong results: " + strings.Join(failed, ", ")
+	case len(r.Warnings) > 0:
+		r.Verdict = "works, with kernels on the processor: " + strings.Join(r.Warnings, "; ")
+	case r.Reason != "":
+		r.Verdict = "healthy, on the processor: " + r.Reason
+	default:
+		r.Verdict = "healthy"
+	}
+}
+
+func (r *report) printHead() {
+	m := r.Machine
+	fmt.Printf("Atelier   %s\n", r.Version)
+	fmt.Printf("Machine   %s, %d cores, %s memory, %s/%s\n", m.CPU, m.Cores, compute.FormatBytes(m.Memory), m.OS, m.Arch)
+	fmt.Printf("Device    %s\n", r.Device)
+	if r.Reason != "" {
+		fmt.Printf("          OpenGL is not used: %s\n", r.Reason)
+	}
+	if g := r.GL; g != nil {
+		fmt.Printf("Driver    %s\n          %s, GLSL %s, context from %s\n", g.Renderer, g.Version, g.GLSL, g.Context)
+		l := r.Limits
+		fmt.Printf("Limits    %d groups an axis, %d invocations and %s shared memory a group, %s a storage block, %d M texels a buffer texture, %s memory\n",
+			l.Groups[0], l.Invocations, compute.FormatBytes(int64(l.SharedBytes)), compute.FormatBytes(l.StorageBytes), l.TextureTexels/1_000_000, compute.FormatBytes(l.MemoryBytes))
+	}
+	fmt.Println("Kernels against their definitions:")
+}
+
+func (r *report) printTail() {
+	type tally struct{ ok, all int }
+	ops, count := []string{}, map[string]*tally{}
+	for _, c := range r.Checks {
+		t := count[c.Op]
+		if t == nil {
+			t = &tally{}
+			count[c.Op], ops = t, append(ops, c.Op)
+		}
+		t.all++
+		if c.OK {
+			t.ok++
+		}
+	}
+	for _, op := range ops {
+		t := count[op]
+		mark := "ok  "
+		if t.ok < t.all {
+			mark = "FAIL"
+		}
+		fmt.Printf("  %s %-24s %d of %d cases\n", mark, op, t.ok, t.all)
+	}
+	fmt.Printf("Verdict   %s (%d cases in %.1f s)\n", r.Verdict, len(r.Checks), r.Seconds)
+}
+
+// thisMachine reads what the system says of itself; what it does not say stays empty.
+func thisMachine() machine {
+	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), CPU: "unnamed processor"}
+	if v := procField("/proc/cpuinfo", "model name"); v != "" {
+		m.CPU = v
+	}
+	if kb, err := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 10, 64); err == nil {
+		m.Memory = kb * 1024
+	}
+	return m
+}
+
+// procField is the first value of a "name : value" line, or nothing.
+func procField(path, name string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if k, v, ok := strings.Cut(s.Text(), ":"); ok && strings.TrimSpace(k) == name {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}

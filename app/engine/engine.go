@@ -1,0 +1,92 @@
+// Package engine opens the device that pictures are computed on, checks it, and says in plain words which one it is and why.
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"atelier/compute"
+	"atelier/compute/host"
+	"atelier/compute/opengl"
+)
+
+// The choices of a device.
+const (
+	Auto   = "auto"
+	OpenGL = "opengl"
+	Host   = "host"
+)
+
+// Options of Open.
+type Options struct {
+	Choice      string // Auto, OpenGL or Host; empty means Auto
+	MemoryLimit int64  // bytes that plans may hold; 0 means what the device reports
+}
+
+// Engine is an open device with what a person should know of it.
+type Engine struct {
+	Device compute.Device
+	GL     *opengl.Device // nil on the host
+	Reason string         // why the host is used although nobody asked for it; else empty
+
+	health health
+}
+
+// Open opens the chosen device. Auto means OpenGL where the driver offers 4.3 compute shaders, and the host otherwise.
+//
+// With a display it must run on the main thread, as opengl.New does.
+func Open(o Options) (*Engine, error) {
+	switch o.Choice {
+	case Host:
+		return hostEngine(o, ""), nil
+	case Auto, OpenGL, "":
+	default:
+		return nil, fmt.Errorf("there is no device %q: choose auto, opengl or host", o.Choice)
+	}
+	opts := opengl.DefaultOptions()
+	opts.MemoryLimit = o.MemoryLimit
+	gl, err := opengl.New(opts)
+	if err == nil {
+		e := &Engine{Device: gl, GL: gl}
+		e.applyVerdict()
+		return e, nil
+	}
+	if o.Choice == OpenGL {
+		return nil, fmt.Errorf("the opengl device does not open: %w; choose --device host to compute on the processor", err)
+	}
+	return hostEngine(o, err.Error()), nil
+}
+
+func hostEngine(o Options, reason string) *Engine {
+	e := &Engine{Device: host.New(host.Options{MemoryLimit: o.MemoryLimit}), Reason: reason}
+	e.health.set(true, "")
+	return e
+}
+
+// Status is what the status bar shows.
+type Status struct {
+	Name        string
+	Health      string
+	OK          bool
+	Used, Total int64 // bytes of device memory; Total 0 means unknown
+}
+
+// Status gives the device's name and health as of now.
+func (e *Engine) Status() Status {
+	used, _ := e.Device.Memory()
+	s := Status{Name: e.Device.Name(), Used: used, Total: e.Device.Limits().MemoryBytes}
+	s.OK, s.Health = e.health.get()
+	if e.Reason != "" {
+		s.Health = "computing on the processor: " + e.Reason
+		s.OK = false
+	}
+	if e.GL != nil {
+		if w := e.GL.Warnings(); len(w) > 0 {
+			s.OK, s.Health = false, strings.Join(w, "; ")
+		}
+	}
+	return s
+}
+
+// Close frees the device.
+func (e *Engine) Close() { e.Device.Close() }

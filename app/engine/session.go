@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+
+	"atelier/assets"
+	"atelier/models/catalog"
+	"atelier/models/pipeline"
+)
+
+// OpenModel opens the built-in model by its name, or a model folder by its path.
+func OpenModel(name string) (*catalog.Model, error) {
+	if name == "" || name == assets.StickerName {
+		return catalog.OpenFS(assets.Sticker(), ".", assets.StickerName)
+	}
+	return catalog.Open(name, catalog.Options{})
+}
+
+// Pipelines keeps the text-to-image pipelines that were opened on one device. It is safe for concurrent use.
+type Pipelines struct {
+	engine *Engine
+	mu     sync.Mutex
+	open   map[string]*opened
+}
+
+type opened struct {
+	model *catalog.Model
+	pipe  *pipeline.Text2Image
+}
+
+// NewPipelines has nothing open yet.
+func NewPipelines(e *Engine) *Pipelines {
+	return &Pipelines{engine: e, open: map[string]*opened{}}
+}
+
+// Get opens the model under a name or path, or gives the one that is open already.
+func (p *Pipelines) Get(name string) (*pipeline.Text2Image, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.open[name]; o != nil {
+		return o.pipe, nil
+	}
+	m, err := OpenModel(name)
+	if err != nil {
+		return nil, err
+	}
+	pipe, err := pipeline.NewText2Image(p.engine.Device, m)
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("the model does not open: %w", err)
+	}
+	p.open[name] = &opened{m, pipe}
+	return pipe, nil
+}
+
+// Close frees every pipeline and closes its model.
+func (p *Pipelines) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, o := range p.open {
+		o.pipe.Close()
+		o.model.Close()
+		delete(p.open, name)
+	}
+}

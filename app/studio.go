@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"atelier/app/engine"
+	"atelier/app/library"
+	"atelier/app/settings"
+	"atelier/models/pipeline"
+	"atelier/ui"
+)
+
+type studioCmd struct {
+	Device string `enum:"auto,opengl,host,settings" default:"settings" help:"auto, opengl or host; settings takes what the window's settings say."`
+}
+
+// defaultPrompt is what a machine without a display draws.
+const defaultPrompt = "red heart, 3d"
+
+// Run opens the window; without a display it makes one picture instead and says where it is.
+func (c *studioCmd) Run(ctx context.Context) error {
+	store := settings.Open(settings.Path())
+	lib := library.New(store.Get().OutputFolder)
+	choice := c.Device
+	if choice == "settings" {
+		choice = store.Get().Device
+	}
+	if !hasDisplay() {
+		defer store.Close()
+		return onePicture(ctx, lib, choice)
+	}
+	s := newStudio(choice)
+	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
+	defer report()
+	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, RNG: rngName, Close: s.close, Heartbeat: beat, Log: logLine})
+	return nil
+}
+
+func logLine(text string) { fmt.Fprintln(os.Stderr, "atelier:", text) }
+
+// onePicture draws the default prompt into the library.
+func onePicture(ctx context.Context, lib *library.Library, choice string) error {
+	start := time.Now()
+	fmt.Printf("There is no display, so here is one picture instead of the window: %q\n", defaultPrompt)
+	if err := library.CheckFolder(lib.Folder()); err != nil {
+		return err
+	}
+	e, err := engine.Open(engine.Options{Choice: choice})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	pipes := engine.NewPipelines(e)
+	defer pipes.Close()
+	pipe, err := pipes.Get("")
+	if err != nil {
+		return err
+	}
+	bar := newProgressBar(false)
+	res, err := pipe.Run(ctx, pipeline.Request{Prompt: defaultPrompt, Seed: 1}, bar.report)
+	bar.done()
+	if err != nil {
+		return err
+	}
+	path, err := lib.Save(res.Images[0], metaOf(res, 0))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Picture  %s\nDevice   %s (%s)\nTime     %s\n", path, e.Device.Name(), e.Status().Health, roundTime(time.Since(start)))
+	return nil
+}
+
+// studio is the engine behind the window.
+type studio struct {
+	ready chan struct{}
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+
+	mu      sync.Mutex
+	engine  *engine.Engine
+	pipes   *engine.Pipelines
+	models  []pipeline.ModelInfo
+	failure error
+
+	busy sync.Mutex // held by a job, and by each case of the self-check
+}
+
+// newStudio opens the engine; the part of it that needs the main thread runs here, the rest goes on behind the window.
+func newStudio(choice string) *studio {
+	ctx, stop := context.WithCancel(context.Background())
+	s := &studio{ready: make(chan struct{}), stop: stop}
+	e, err := engine.Open(engine.Options{Choice: choice})
+	if err != nil { // the window still opens, on the processor, and says why
+		e, _ = engine.Open(engine.Options{Choice: engine.Host})
+		e.Reason = err.Error()
+	}
+	s.engine, s.pipes = e, engine.NewPipelines(e)
+	s.done.Add(1)
+	go func() {
+		defer s.done.Done()
+		s.prepare(ctx)
+	}()
+	return s
+}
+
+// prepare opens the built-in model, builds its programs so that the first picture starts at once, and checks the kernels.
+func (s *studio) prepare(ctx context.Context) {
+	s.busy.Lock()
+	pipe, err := s.pipes.Get("")
+	s.mu.Lock()
+	if err == nil {
+		s.models = []pipeline.ModelInfo{pipe.Info()}
+	}
+	s.failure = err
+	s.mu.Unlock()
+	close(s.ready)
+	s.busy.Unlock()
+	if err != nil {
+		return
+	}
+	s.warm(ctx, pipe)
+	err = s.engine.CheckOnce(ctx, func(ctx context.Context) error {
+		// Letting go of the device between cases lets a waiting job run first.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+		s.busy.Lock()
+		defer s.busy.Unlock()
+		return ctx.Err()
+	})
+	if err != nil && ctx.Err() == nil {
+		logLine(fmt.Sprintf("the self-check stopped: %v", err))
+	}
+}
+
+func (s *studio) warm(ctx context.Context, pipe *pipeline.Text2Image) {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	if err := pipe.Warm(ctx, pipeline.Request{Prompt: defaultPrompt}); err != nil && ctx.Err() == nil {
+		logLine(fmt.Sprintf("warming up: %v", err))
+	}
+}
+
+// Ready is closed when the engine has started.
+func (s *studio) Ready() <-chan struct{} { return s.ready }
+
+// Models lists the models that can be used.
+func (s *studio) Models() []pipeline.ModelInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.models
+}
+
+// Samplers and Schedules list what requests may name.
+func (s *studio) Samplers() []ui.Named  { return named(pipeline.Samplers()) }
+func (s *studio) Schedules() []ui.Named { return named(pipeline.Schedules()) }
+
+func named(all []pipeline.Named) []ui.Named {
+	out := make([]ui.Named, len(all))
+	for i, n := range all {
+		out[i] = ui.Named{ID: n.ID, Label: n.Label}
+	}
+	return out
+}
+
+// Device says what runs the models and how well.
+func (s *studio) Device() ui.DeviceStatus {
+	st := s.engine.Status()
+	return ui.DeviceStatus{Name: st.Name, Health: st.Health, OK: st.OK, UsedBytes: st.Used, TotalBytes: st.Total}
+}
+
+// Generate makes the pictures of one request.
+func (s *studio) Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error) {
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	failure := s.failure
+	s.mu.Unlock()
+	if failure != nil {
+		return nil, failure
+	}
+	pipe, err := s.pipes.Get("")
+	if model != "" && model != pipe.Info().Name {
+		pipe, err = s.pipes.Get(model)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	return pipe.Run(ctx, req, progress)
+}
+
+// close frees the engine. It runs once, when no job runs any more.
+func (s *studio) close() {
+	s.stop()
+	s.done.Wait()
+	s.pipes.Close()
+	s.engine.Close()
+}
+
+// heartbeat collects how long the main thread let a function wait, and writes the samples in microseconds, a line each, to a
+// file when the window has closed. An empty path collects nothing.
+func heartbeat(path string) (hear func(time.Duration), report func()) {
+	if path == "" {
+		return nil, func() {}
+	}
+	var mu sync.Mutex
+	var samples []byte
+	hear = func(d time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		samples = fmt.Appendf(samples, "%d %d\n", time.Now().UnixMilli(), d.Microseconds())
+	}
+	report = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := os.WriteFile(filepath.Clean(path), samples, 0o644); err != nil {
+			logLine(err.Error())
+		}
+	}
+	return hear, report
+}
