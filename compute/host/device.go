@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"sync"
@@ -162,9 +163,7 @@ func (d *Device) acquire(ctx context.Context, ts []*compute.Tensor) error {
 			if err := fresh[i].Src.Read(values); err != nil {
 				errs[i] = fmt.Errorf("host: parameter %q: %w", fresh[i].Name(), err)
 			} else if fresh[i].DType() == compute.F16 {
-				for j, v := range values {
-					values[j] = compute.HalfFloat(compute.HalfBits(v))
-				}
+				roundToHalf(values)
 			}
 		}
 	})
@@ -175,6 +174,17 @@ func (d *Device) acquire(ctx context.Context, ts []*compute.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// roundToHalf gives values the precision of half floats, in which other devices store them.
+func roundToHalf(values []float32) {
+	for i, v := range values {
+		bits := math.Float32bits(v)
+		if exponent := bits >> 23 & 0xff; bits&0x1fff == 0 && exponent > 112 && exponent < 143 {
+			continue // a half float already
+		}
+		values[i] = compute.HalfFloat(compute.HalfBits(v))
+	}
 }
 
 // release gives parameters back; those without users are dropped. The caller holds loading.

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -123,5 +124,16 @@ func TestErrors(t *testing.T) {
 	}
 	if _, err := d.Load(t.Context(), plan(t, d, w, 4, 1)); err == nil {
 		t.Error("a closed device loads")
+	}
+}
+
+func TestRoundToHalf(t *testing.T) {
+	for bits := range uint32(1 << 17) {
+		v := math.Float32frombits(bits << 15)
+		got := []float32{v}
+		roundToHalf(got)
+		if want := compute.HalfFloat(compute.HalfBits(v)); math.Float32bits(got[0]) != math.Float32bits(want) {
+			t.Fatalf("%g becomes %g, want %g", v, got[0], want)
+		}
 	}
 }

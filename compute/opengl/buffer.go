@@ -31,7 +31,11 @@ func viewIndex(t compute.DType, width int) int {
 
 // alloc reserves device memory. The caller has checked that it fits the limit; the driver may still refuse.
 func (d *Device) alloc(bytes int64) (*buffer, error) {
-	b := &buffer{bytes: max(bytes, 16)}
+	bytes = max(bytes, 16)
+	if bytes&(bytes-1) == 0 {
+		bytes += 16 // llvmpipe compiles a shader anew where a texture's size is a power of two and was not before
+	}
+	b := &buffer{bytes: bytes}
 	gl.GenBuffers(1, &b.id)
 	gl.BindBuffer(gl.COPY_WRITE_BUFFER, b.id)
 	gl.BufferData(gl.COPY_WRITE_BUFFER, int(b.bytes), nil, gl.DYNAMIC_COPY)

@@ -218,8 +218,8 @@ func TestParameters(t *testing.T) {
 	a := load()
 	first, _ := d.Memory()
 	b := load()
-	if second, _ := d.Memory(); second-first != first-16 {
-		t.Errorf("first plan holds %d bytes, the second %d: the parameter of 16 is not shared", first, second-first)
+	if second, _ := d.Memory(); second-first != first-32 {
+		t.Errorf("first plan holds %d bytes, the second %d: the parameter of 32 is not shared", first, second-first)
 	}
 	a.Close()
 	y := make([]float32, 4)
@@ -360,5 +360,30 @@ func TestTwoDevicesAtOnce(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// An op without a shader runs by its definition; a plan compiled for another device is refused.
+func TestNoShader(t *testing.T) {
+	d := openTest(t, Options{})
+	bare := *opScale
+	bare.Name, bare.Lower = "bare", nil
+	g := newGraph(t)
+	g.Output("y", compute.NewNode(&bare, &scaleAttr{A: 2}, g.Input("x", 3), g.Const("w", []float32{1}, 1)))
+	y := make([]float32, 3)
+	if err := g.load(d).Run(t.Context(), map[string][]float32{"x": {1, 2, 3}}, map[string][]float32{"y": y}); err != nil || [3]float32(y) != [3]float32{3, 5, 7} {
+		t.Errorf("got %v, %v", y, err)
+	}
+	if w := strings.Join(d.Warnings(), "\n"); !strings.Contains(w, "bare runs on the processor") {
+		t.Errorf("warnings: %q", w)
+	}
+	g = newGraph(t)
+	g.Output("y", scale(g.Input("x", 3), g.Const("w", []float32{1}, 1), 1))
+	p, err := g.Compile(compute.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Load(t.Context(), p); err == nil || !strings.Contains(err.Error(), "compile the plan with this device's limits") {
+		t.Errorf("got %v", err)
 	}
 }

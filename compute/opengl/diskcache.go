@@ -54,6 +54,10 @@ func (c *diskCache) get(source [32]byte) (uint32, []byte) {
 		c.drop(source)
 		return 0, nil
 	}
+	if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+		now := time.Now()
+		os.Chtimes(path, now, now) // trim goes by this
+	}
 	return binary.LittleEndian.Uint32(data[32:]), data[36:]
 }
 
