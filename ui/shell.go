@@ -273,4 +273,5 @@ func (s *shell) openFolder(folder string) error {
 func (s *shell) setTheme(name string) {
 	s.options.Settings.Update(func(c *settings.Settings) { c.Theme = name })
 	s.app.Settings().SetTheme(kit.NewTheme(name))
+	s.image.Repaint()
 }

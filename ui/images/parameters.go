@@ -51,9 +51,9 @@ type preset struct {
 
 func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool)) *form {
 	f := &form{tips: tips, studio: st, seedText: "-1", lastSeed: lastSeed}
-	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, kit.Tip{
+	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, 9, kit.Tip{
 		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
-	f.negative = kit.NewTextArea(tips, "What to keep out", 2, kit.Tip{
+	f.negative = kit.NewTextArea(tips, "What to keep out", 2, 6, kit.Tip{
 		Name: "Negative prompt", Text: "What the picture should not show. It works only with a CFG scale above 1."})
 	f.negativeFold = kit.NewFold(tips, "Negative prompt", window.NegativeOpen, f.negative, kit.Tip{
 		Key: "Space", Text: "Words for what the picture should not show."})

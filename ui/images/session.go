@@ -82,7 +82,7 @@ func newSession(tips *kit.Tips, openFolder func()) *session {
 	s.file = kit.NewLine("", kit.Caption, kit.Secondary, 60)
 	s.buildActions(tips)
 	s.details = kit.Column(kit.Gap,
-		kit.Column(2, s.seed, s.facts), s.prompt, s.file, container.NewStack(s.actions, s.saveAs))
+		kit.Column(2, s.seed, s.facts, s.file), s.prompt, container.NewStack(s.actions, s.saveAs))
 	s.details.Hide()
 	line := kit.NewBacking(kit.Line)
 	s.hint = kit.NewParagraph("Every picture you make is saved and appears here.", kit.Caption, kit.Secondary, 3)
@@ -99,10 +99,10 @@ func (s *session) buildActions(tips *kit.Tips) {
 	}
 	do := func(what reuse) func() { return func() { s.reuse(what) } }
 	s.actions = kit.Column(kit.Tight,
-		kit.Equal(kit.Tight,
+		kit.Row(kit.Gap, 1, kit.NewLabel("Reuse", kit.Caption, kit.Secondary), kit.Equal(kit.Tight,
 			small("Seed", kit.Tip{Name: "Reuse seed", Key: "S", Text: "Put this picture's seed into the form."}, do(reuseSeed)),
 			small("Prompt", kit.Tip{Name: "Reuse prompt", Key: "P", Text: "Put this picture's prompts into the form."}, do(reusePrompt)),
-			small("All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll))),
+			small("All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll)))),
 		small("Save as…", kit.Tip{Name: "Save as", Text: "Save another copy under a name of your own."}, s.askName))
 	s.saveName = kit.NewField(tips, "/folder/name.png", 60, kit.Tip{Name: "Save as", Key: "Return saves, Esc closes", Text: "The whole path of the new file; it ends in .png."})
 	s.saveName.OnCancel = func() bool { s.closeSave(); return true }

@@ -80,7 +80,8 @@ func New(config Config) *Workspace {
 	w.showButton(false)
 	w.columns = kit.NewColumns(w.leftColumn(), w.stage.content, w.session.content, saved.Window.ParameterColumn, saved.Window.SessionColumn)
 	w.columns.HideRight(saved.Window.SessionHidden)
-	w.stage.panel.Selected = !saved.Window.SessionHidden
+	w.stage.panel.Bright = !saved.Window.SessionHidden
+	w.stage.panel.Refresh()
 	w.columns.OnMoved = func(left, right float32) {
 		config.Settings.Update(func(s *settings.Settings) { s.Window.ParameterColumn, s.Window.SessionColumn = left, right })
 	}
@@ -226,7 +227,7 @@ func (w *Workspace) History(by int) {
 func (w *Workspace) TogglePanel() {
 	hidden := !w.columns.RightHidden()
 	w.columns.HideRight(hidden)
-	w.stage.panel.Selected = !hidden
+	w.stage.panel.Bright = !hidden
 	w.stage.panel.Refresh()
 	w.config.Settings.Update(func(s *settings.Settings) { s.Window.SessionHidden = hidden })
 }
@@ -334,6 +335,13 @@ func (w *Workspace) makeThumb(m *made) {
 			w.session.refresh()
 		})
 	}()
+}
+
+// Repaint makes the thumbnails again after a change of theme.
+func (w *Workspace) Repaint() {
+	for _, m := range w.session.pictures {
+		w.makeThumb(m)
+	}
 }
 
 func (w *Workspace) show(m *made) {

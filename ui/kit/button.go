@@ -109,11 +109,11 @@ func (b *Button) colours() (fill, stroke, ink fyne.ThemeColorName) {
 	if b.over && !b.disabled {
 		fill = Lifted
 	}
-	if b.Selected {
+	switch {
+	case b.Selected && b.Style == Quiet:
+		fill, ink = Lifted, Text
+	case b.Selected:
 		stroke, ink = AccentInk, Text
-		if b.Style == Quiet {
-			fill = Raised
-		}
 	}
 	if b.disabled {
 		ink = Secondary

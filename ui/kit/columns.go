@@ -21,7 +21,7 @@ type Columns struct {
 // Limits of the columns' widths.
 const (
 	LeftMin, LeftMax   float32 = 280, 420
-	RightMin, RightMax float32 = 200, 480
+	RightMin, RightMax float32 = 228, 480
 	middleMin          float32 = 320
 )
 

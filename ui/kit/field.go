@@ -1,18 +1,22 @@
 package kit
 
 import (
+	"image/color"
+	"strings"
+
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
-
-	"image/color"
 )
 
 // bare is the studio's theme without the frame and fill that the toolkit draws round text fields: Field draws its own.
-type bare struct{ fyne.Theme }
+type bare struct {
+	fyne.Theme
+	line bool // one line: no scroll bar, the text just moves under the caret
+}
 
 // Color implements fyne.Theme.
 func (b bare) Color(name fyne.ThemeColorName, v fyne.ThemeVariant) color.Color {
@@ -34,6 +38,10 @@ func (b bare) Size(name fyne.ThemeSizeName) float32 {
 	switch name {
 	case theme.SizeNameInputBorder:
 		return 0
+	case theme.SizeNameScrollBar, theme.SizeNameScrollBarSmall:
+		if b.line {
+			return 0
+		}
 	case theme.SizeNameInnerPadding:
 		return 5 // a line of text just fits into RowHeight; one pixel more and the toolkit shows a scroll bar
 	}
@@ -125,7 +133,9 @@ type Field struct {
 	styled  fyne.CanvasObject
 	right   bool
 	width   float32
-	lines   int
+	lines   int // least height in lines
+	most    int // a field of several lines grows with its text up to this
+	grown   int // lines that the text takes now
 	focused bool
 }
 
@@ -134,9 +144,11 @@ func NewField(tips *Tips, placeholder string, width float32, tip Tip) *Field {
 	return newField(tips, placeholder, width, 1, false, tip)
 }
 
-// NewTextArea makes a field of several lines that wraps.
-func NewTextArea(tips *Tips, placeholder string, lines int, tip Tip) *Field {
-	return newField(tips, placeholder, 80, lines, false, tip)
+// NewTextArea makes a field that wraps and grows with its text from lines to at most most lines; then it scrolls.
+func NewTextArea(tips *Tips, placeholder string, lines, most int, tip Tip) *Field {
+	f := newField(tips, placeholder, 80, lines, false, tip)
+	f.most = most
+	return f
 }
 
 // NewNumericField makes a field of one line with its text at the right end.
@@ -145,7 +157,7 @@ func NewNumericField(tips *Tips, width float32, tip Tip) *Field {
 }
 
 func newField(tips *Tips, placeholder string, width float32, lines int, right bool, tip Tip) *Field {
-	f := &Field{width: width, lines: lines, right: right}
+	f := &Field{width: width, lines: lines, most: lines, right: right}
 	f.init(f, tips, tip)
 	f.entry = &entry{owner: f}
 	f.entry.PlaceHolder = placeholder
@@ -156,12 +168,15 @@ func newField(tips *Tips, placeholder string, width float32, lines int, right bo
 	}
 	f.entry.OnChanged = func(s string) {
 		f.place(f.Size())
+		if f.needed() != f.grown {
+			f.Refresh()
+		}
 		if f.OnChanged != nil {
 			f.OnChanged(s)
 		}
 	}
 	f.entry.ExtendBaseWidget(f.entry)
-	f.styled = container.NewThemeOverride(f.entry, bare{})
+	f.styled = container.NewThemeOverride(f.entry, bare{line: lines == 1})
 	f.ExtendBaseWidget(f)
 	return f
 }
@@ -177,7 +192,12 @@ func (f *Field) SetText(s string) {
 }
 
 // Focus puts the caret into the field.
-func (f *Field) Focus() { focus(f.entry) }
+func (f *Field) Focus() {
+	// The layer of tips has been on the window from the start; a field that was just shown is not known to a window yet.
+	if c := fyne.CurrentApp().Driver().CanvasForObject(f.tips.Layer); c != nil {
+		c.Focus(f.entry)
+	}
+}
 
 // Focused tells whether the caret is in the field.
 func (f *Field) Focused() bool { return f.focused }
@@ -207,6 +227,19 @@ func (f *Field) focus(on bool) {
 	}
 }
 
+// needed is how many lines the text takes, within the field's limits.
+func (f *Field) needed() int {
+	room := f.Size().Width - 2*7
+	if f.most <= f.lines || room <= 0 {
+		return f.lines
+	}
+	n := 0
+	for _, paragraph := range strings.Split(f.entry.Text, "\n") {
+		n += len(Wrap(paragraph, Body, room, f.most))
+	}
+	return max(f.lines, min(f.most, n))
+}
+
 // place puts the text at the right end where numbers are shown; a number too long for the box scrolls instead.
 func (f *Field) place(size fyne.Size) {
 	width := size.Width
@@ -227,7 +260,8 @@ func (f *Field) CreateRenderer() fyne.WidgetRenderer {
 		if f.lines == 1 {
 			return fyne.NewSize(f.width, RowHeight)
 		}
-		return fyne.NewSize(f.width, float32(f.lines)*lineHeight(Body)+12)
+		f.grown = f.needed()
+		return fyne.NewSize(f.width, float32(f.grown)*lineHeight(Body)+12)
 	}
 	r.layout = func(size fyne.Size) {
 		box.Resize(size)

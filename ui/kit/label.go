@@ -66,7 +66,7 @@ func (l *Label) CreateRenderer() fyne.WidgetRenderer {
 	return r
 }
 
-// Paragraph is text wrapped over a fixed number of lines; more ends in an ellipsis.
+// Paragraph is text wrapped over as many lines as it needs, up to a limit; more ends in an ellipsis.
 type Paragraph struct {
 	surface
 	Text  string
@@ -75,7 +75,7 @@ type Paragraph struct {
 	lines int
 }
 
-// NewParagraph makes a paragraph that is always lines high.
+// NewParagraph makes a paragraph of at most so many lines.
 func NewParagraph(text string, size float32, role fyne.ThemeColorName, lines int) *Paragraph {
 	p := &Paragraph{Text: text, size: size, role: role, lines: lines}
 	p.ExtendBaseWidget(p)
@@ -103,7 +103,13 @@ func (p *Paragraph) CreateRenderer() fyne.WidgetRenderer {
 			r.objects = append(r.objects, t)
 		}
 	}
-	r.min = func() fyne.Size { return fyne.NewSize(0, float32(p.lines)*lineHeight(p.size)) }
+	r.min = func() fyne.Size {
+		n := 1
+		if p.Text != "" && p.Size().Width > 0 {
+			n = len(Wrap(p.Text, p.size, p.Size().Width, p.lines))
+		}
+		return fyne.NewSize(0, float32(n)*lineHeight(p.size))
+	}
 	r.layout = build
 	r.refresh = func() {
 		build(p.Size())

@@ -119,12 +119,6 @@ func editing(s fyne.Shortcut) bool {
 	return false
 }
 
-func focus(obj fyne.Focusable) {
-	if c := fyne.CurrentApp().Driver().CanvasForObject(obj.(fyne.CanvasObject)); c != nil {
-		c.Focus(obj)
-	}
-}
-
 // Backing is a plain area in a colour of the theme.
 type Backing struct {
 	surface
