@@ -1,73 +1,97 @@
 package pipeline
 
 import (
+	"context"
+	"errors"
 	"image"
+	"math"
+	"math/rand/v2"
 
-	"atelier/models/diffusion"
-	"atelier/models/nn"
+	"atelier/compute"
+	"atelier/models/vae"
 )
 
 // preview shows a picture while it forms.
 //
 // The decoder costs about as much as a denoising step, too much to run after each of them. But an autoencoder's latents
-// are nearly a small picture in other colours, so an affine map of each latent to its patch's mean colour is a good look at
-// a thousandth of the cost. No table of constants is needed for that: the map is fitted, by least squares, to what this
-// model's own decoder makes of latents, first of smooth random ones, then of every picture that is finished.
-// Where the budget allows some decodes, the later previews are real ones.
+// are nearly a small picture in other colours, so an affine map from each latent and its eight neighbours to its patch of
+// pixels is a good look at a thousandth of the cost. It needs no table of constants: the map is fitted, by least squares, to
+// what this model's own autoencoder makes of drawn test cards, and then of every picture that is finished. Where the budget
+// allows some decodes, the later previews are real ones.
 type preview struct {
-	channels, colours int
-	xx, xy            []float64 // normal equations: (channels+1)², (channels+1)·colours
-	weights           []float64 // solution, [channels+1][colours]; nil before the first fit
+	channels, colours, factor int
+	xx, xy                    []float64       // normal equations: n·n and n·factor²·colours
+	weights                   map[int]weights // by pixels per latent and axis; nil before the first fit
 }
 
-func newPreview(channels, colours int) *preview {
-	n := channels + 1
-	return &preview{channels: channels, colours: colours, xx: make([]float64, n*n), xy: make([]float64, n*colours)}
+// weights map n features to a patch of pixels.
+type weights struct {
+	side int       // pixels of a patch along an axis
+	w    []float32 // [n][side·side·colours]
 }
 
-// fit learns from a decode: latents [h w channels] of unit variance and the picture [h·f w·f colours] in [0, 1].
-func (p *preview) fit(latents, picture []float32, h, w, f int) {
-	n := p.channels + 1
-	x, y := make([]float64, n), make([]float64, p.colours)
-	for i := range h {
-		for j := range w {
-			for c := range p.channels {
-				x[c] = float64(latents[(i*w+j)*p.channels+c])
-			}
-			x[p.channels] = 1
-			p.patch(y, picture, i, j, w, f)
-			for a := range n {
-				for b := range n {
-					p.xx[a*n+b] += x[a] * x[b]
-				}
-				for c := range p.colours {
-					p.xy[a*p.colours+c] += x[a] * y[c]
-				}
+func newPreview(c *vae.Config) *preview {
+	p := &preview{channels: c.LatentChannels, colours: c.OutChannels, factor: c.Factor()}
+	n := p.features()
+	p.xx, p.xy = make([]float64, n*n), make([]float64, n*p.factor*p.factor*p.colours)
+	return p
+}
+
+// features is how many numbers a patch is made from: three by three latents, and a one.
+func (p *preview) features() int { return 9*p.channels + 1 }
+
+// gather reads the features of place (y, x) of latents [h w channels]; latents beyond the edge are those at the edge.
+func (p *preview) gather(to []float64, latents []float32, h, w, y, x int) {
+	i := 0
+	for dy := -1; dy <= 1; dy++ {
+		for dx := -1; dx <= 1; dx++ {
+			at := (min(max(y+dy, 0), h-1)*w + min(max(x+dx, 0), w-1)) * p.channels
+			for _, v := range latents[at : at+p.channels] {
+				to[i] = float64(v)
+				i++
 			}
 		}
 	}
-	p.weights = solve(p.xx, p.xy, n, p.colours)
+	to[i] = 1
 }
 
-// patch is the mean colour of the f×f pixels that belong to latent (i, j).
-func (p *preview) patch(mean []float64, picture []float32, i, j, w, f int) {
-	clear(mean)
-	for dy := range f {
-		row := picture[((i*f+dy)*w*f+j*f)*p.colours:][:f*p.colours]
-		for k, v := range row {
-			mean[k%p.colours] += float64(v)
+// mostSamples bounds how many latents of a picture a fit learns from.
+const mostSamples = 1024
+
+// fit learns from latents [h w channels] of unit variance and their picture [h·f w·f colours] in [0, 1].
+func (p *preview) fit(latents, picture []float32, h, w int) {
+	n, f := p.features(), p.factor
+	x, y := make([]float64, n), make([]float64, f*f*p.colours)
+	stride := max(1, h*w/mostSamples)
+	if stride%2 == 0 {
+		stride++ // odd, so that it visits all columns of even widths
+	}
+	for at := 0; at < h*w; at += stride {
+		i, j := at/w, at%w
+		p.gather(x, latents, h, w, i, j)
+		for r := range f {
+			for k, v := range picture[((i*f+r)*w+j)*f*p.colours:][:f*p.colours] {
+				y[r*f*p.colours+k] = float64(v)
+			}
+		}
+		for a, v := range x {
+			for b, u := range x {
+				p.xx[a*n+b] += v * u
+			}
+			row := p.xy[a*len(y) : (a+1)*len(y)]
+			for b, u := range y {
+				row[b] += v * u
+			}
 		}
 	}
-	for c := range mean {
-		mean[c] /= float64(f * f)
-	}
+	p.weights = map[int]weights{f: {f, solve(p.xx, p.xy, n, len(y))}}
 }
 
 // solve gives the least-squares solution of the normal equations a·s = b, a [n n], b [n m], by Gaussian elimination with a
-// little ridge, so that channels that never varied do no harm. a and b stay as they are.
-func solve(a, b []float64, n, m int) []float64 {
+// little ridge, so that features that hardly varied do no harm. a and b stay as they are.
+func solve(a, b []float64, n, m int) []float32 {
 	a, b = append([]float64(nil), a...), append([]float64(nil), b...)
-	ridge := 1e-6*a[n*n-1] + 1e-12
+	ridge := 1e-5*a[n*n-1] + 1e-9
 	for i := range n {
 		a[i*n+i] += ridge
 	}
@@ -82,51 +106,178 @@ func solve(a, b []float64, n, m int) []float64 {
 			}
 		}
 	}
+	out := make([]float32, n*m)
 	for i := n - 1; i >= 0; i-- {
 		for c := range m {
 			for r := i + 1; r < n; r++ {
 				b[i*m+c] -= a[i*n+r] * b[r*m+c]
 			}
 			b[i*m+c] /= a[i*n+i]
+			out[i*m+c] = float32(b[i*m+c])
 		}
 	}
-	return b
+	return out
 }
 
-// picture maps latents [h w channels] of unit variance to a picture of one pixel per latent; nil before the first fit.
+// sized gives the weights for patches of side pixels, side a divisor of the factor: the means of the full patch's.
+func (p *preview) sized(side int) weights {
+	if s, ok := p.weights[side]; ok {
+		return s
+	}
+	full, c := p.weights[p.factor], p.colours
+	box, n := p.factor/side, p.features()
+	s := weights{side, make([]float32, n*side*side*c)}
+	for a := range n {
+		for y := range p.factor {
+			for x := range p.factor {
+				for k := range c {
+					s.w[((a*side+y/box)*side+x/box)*c+k] += full.w[((a*p.factor+y)*p.factor+x)*c+k] / float32(box*box)
+				}
+			}
+		}
+	}
+	p.weights[side] = s
+	return s
+}
+
+// previewSize bounds a preview along its longer axis, in pixels, so that it costs milliseconds.
+const previewSize = 256
+
+// picture maps latents [h w channels] of unit variance to a picture; nil before the first fit.
 func (p *preview) picture(latents []float32, h, w int) *image.NRGBA {
 	if p.weights == nil {
 		return nil
 	}
-	out := make([]float32, h*w*p.colours)
-	for i := range h * w {
-		for c := range p.colours {
-			v := p.weights[p.channels*p.colours+c]
-			for k := range p.channels {
-				v += float64(latents[i*p.channels+k]) * p.weights[k*p.colours+c]
+	side := p.factor
+	for side > 1 && max(h, w)*side > previewSize {
+		side /= 2
+	}
+	s, c := p.sized(side), p.colours
+	out, x := make([]float32, h*side*w*side*c), make([]float64, p.features())
+	patch := make([]float32, side*side*c)
+	for i := range h {
+		for j := range w {
+			p.gather(x, latents, h, w, i, j)
+			clear(patch)
+			for a, v := range x {
+				for b, u := range s.w[a*len(patch) : (a+1)*len(patch)] {
+					patch[b] += float32(v) * u
+				}
 			}
-			out[i*p.colours+c] = float32(v)
+			for r := range side {
+				copy(out[((i*side+r)*w+j)*side*c:], patch[r*side*c:(r+1)*side*c])
+			}
 		}
 	}
-	return toPicture(out, w, h, p.colours)
+	return toPicture(out, w*side, h*side, c)
 }
 
-// smoothLatents is noise of unit variance, [h w channels], whose grain is several latents wide, as pictures' latents are:
-// a decoder answers independent latents with texture rather than with colour.
-func smoothLatents(h, w, channels int) []float32 {
-	const grain = 4
-	const seed = 0x5eed
-	gh, gw := (h+grain-1)/grain, (w+grain-1)/grain
-	coarse := diffusion.Noise(seed, 0, channels*gh*gw)
-	first := make([]float32, channels*h*w)
-	for c := range channels {
-		for y := range h {
-			for x := range w {
-				first[(c*h+y)*w+x] = coarse[(c*gh+y/grain)*gw+x/grain]
+// Test cards: how many, and their width and height in latents.
+const cards, cardSize = 4, 16
+
+// calibrate fits the preview to test cards, once in a pipeline's life. Where the device has no room for that, there are no
+// previews before the first picture is finished.
+func (t *Text2Image) calibrate(ctx context.Context) error {
+	v := t.parts.vae
+	if t.preview.weights != nil || v.InChannels != v.OutChannels {
+		return nil
+	}
+	size := cardSize * v.Factor()
+	g := compute.NewGraph()
+	mean, _ := v.Encode(g.Input("picture", cards, size, size, v.InChannels))
+	g.Output("mean", mean)
+	plan, err := g.Compile(t.dev.Limits())
+	if err != nil {
+		return err
+	}
+	exe, err := t.dev.Load(ctx, plan)
+	var memory *compute.MemoryError
+	if errors.As(err, &memory) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer exe.Close()
+	pictures, signed := testCards(cards, size, v.InChannels), make([]float32, cards*size*size*v.InChannels)
+	for i, x := range pictures {
+		signed[i] = 2*x - 1
+	}
+	latents := make([]float32, cards*cardSize*cardSize*v.LatentChannels)
+	if err := exe.Run(ctx, map[string][]float32{"picture": signed}, map[string][]float32{"mean": latents}); err != nil {
+		return err
+	}
+	for i, x := range latents {
+		latents[i] = float32((float64(x) - v.Shift()) * v.ScalingFactor)
+	}
+	if firstBad(latents) >= 0 {
+		return nil
+	}
+	per, pixels := len(latents)/cards, len(pictures)/cards
+	for i := range cards {
+		t.preview.fit(latents[i*per:(i+1)*per], pictures[i*pixels:(i+1)*pixels], cardSize, cardSize)
+	}
+	return nil
+}
+
+// testCards draws n pictures [size size channels] in [0, 1]: ellipses and boxes in all colours, shaded, overlapping, on
+// nothing where there is an alpha channel (premultiplied) and on a plain colour where there is none.
+func testCards(n, size, channels int) []float32 {
+	r := rand.New(rand.NewPCG(7, 11))
+	out := make([]float32, n*size*size*channels)
+	for i := range n {
+		card := out[i*size*size*channels:][:size*size*channels]
+		if channels == 3 {
+			ground := randomColour(r)
+			for k := range card {
+				card[k] = float32(ground[k%3])
+			}
+		}
+		for k := range 9 {
+			drawShape(r, card, size, channels, k%2 == 0)
+		}
+	}
+	return out
+}
+
+// drawShape lays one shape over a card, its edge smoothed over a pixel.
+func drawShape(r *rand.Rand, card []float32, size, channels int, ellipse bool) {
+	extent := func() float64 { return (0.06 + 0.24*r.Float64()) * float64(size) }
+	cx, cy, a, b := r.Float64()*float64(size), r.Float64()*float64(size), extent(), extent()
+	sin, cos := math.Sincos(r.Float64() * math.Pi)
+	colour := randomColour(r)
+	for y := range size {
+		for x := range size {
+			dx, dy := float64(x)+0.5-cx, float64(y)+0.5-cy
+			u, v := (dx*cos+dy*sin)/a, (dy*cos-dx*sin)/b
+			outside := max((math.Abs(u)-1)*a, (math.Abs(v)-1)*b)
+			if ellipse {
+				outside = (math.Hypot(u, v) - 1) * min(a, b)
+			}
+			cover := min(max(0.5-outside, 0), 1)
+			if cover == 0 {
+				continue
+			}
+			pixel := card[(y*size+x)*channels:][:channels]
+			for k := range pixel {
+				ink := 1.0 // alpha
+				if k < 3 {
+					ink = min(max(colour[k]*(1+0.35*u), 0), 1)
+				}
+				pixel[k] = float32(float64(pixel[k])*(1-cover) + ink*cover)
 			}
 		}
 	}
-	return nn.ChannelsLast(first, 1, channels, h, w)
+}
+
+// randomColour is a colour of any hue, more often vivid and light than not.
+func randomColour(r *rand.Rand) [3]float64 {
+	h, s, v := r.Float64()*6, math.Sqrt(r.Float64()), math.Sqrt(r.Float64())
+	hue := [3]float64{math.Abs(h-3) - 1, 2 - math.Abs(h-2), 2 - math.Abs(h-4)}
+	for i, x := range hue {
+		hue[i] = v * (1 - s*(1-min(max(x, 0), 1)))
+	}
+	return hue
 }
 
 // decodeSteps chooses the steps after which a preview is decoded rather than mapped: as many as fit into a twentieth of

@@ -177,7 +177,7 @@ func (j *job) one(ctx context.Context, i int) (*image.NRGBA, error) {
 		j.trace(i, "image", []int{1, v.OutChannels, h, w}, nn.ChannelsFirst(picture, 1, h, w, v.OutChannels))
 	}
 	fromSigned(picture)
-	j.preview.fit(last, picture, s.h, s.w, v.Factor())
+	j.preview.fit(last, picture, s.h, s.w)
 	if s.upscale == nil {
 		return toPicture(picture, w, h, v.OutChannels), nil
 	}

@@ -13,7 +13,6 @@ import (
 	"atelier/compute"
 	"atelier/compute/host"
 	"atelier/models/diffusion"
-	"atelier/models/nn"
 )
 
 func newSmall(t *testing.T, dev compute.Device) *Text2Image {
@@ -255,7 +254,7 @@ func TestMemory(t *testing.T) {
 	if ample.peak != all {
 		t.Errorf("%d bytes at the peak, and %d were foretold", ample.peak, all)
 	}
-	st, err := free.parts.compile(ample.Limits(), free.setting(want.Request), true)
+	st, err := free.parts.compile(ample.Limits(), free.setting(want.Request))
 	must(t, err)
 	one := st.largest()
 	if one >= all {
@@ -389,47 +388,6 @@ func TestToPicture(t *testing.T) {
 	m = toPicture([]float32{0, 0.5, 1, float32(math.NaN()), 0.2, 0.4}, 2, 1, 3)
 	if want := []uint8{0, 128, 255, 255, 0, 51, 102, 255}; !bytes.Equal(m.Pix, want) {
 		t.Errorf("pixels %v, want %v", m.Pix, want)
-	}
-}
-
-// TestPreviewFindsAnAffineMap fits latents that are an affine map of the picture, which must then come back exactly.
-func TestPreviewFindsAnAffineMap(t *testing.T) {
-	const h, w, f, z, c = 6, 5, 2, 4, 3
-	latents := nn.ChannelsLast(diffusion.Noise(3, 0, z*h*w), 1, z, h, w)
-	weights := [z + 1][c]float32{{0.1, 0, -0.05}, {0, 0.08, 0.02}, {-0.03, 0.1, 0}, {0.02, 0.02, 0.02}, {0.5, 0.4, 0.6}}
-	picture := make([]float32, h*f*w*f*c)
-	for y := range h * f {
-		for x := range w * f {
-			for k := range c {
-				v := weights[z][k]
-				for a := range z {
-					v += weights[a][k] * latents[(y/f*w+x/f)*z+a]
-				}
-				if (x+y)%2 == 0 { // texture within a patch, whose mean is the same
-					v += 0.05
-				} else {
-					v -= 0.05
-				}
-				picture[(y*w*f+x)*c+k] = v
-			}
-		}
-	}
-	p := newPreview(z, c)
-	if p.picture(latents, h, w) != nil {
-		t.Error("a preview before the first fit")
-	}
-	p.fit(latents, picture, h, w, f)
-	m := p.picture(latents, h, w)
-	for i := range h * w {
-		for k := range c {
-			v := weights[z][k]
-			for a := range z {
-				v += weights[a][k] * latents[i*z+a]
-			}
-			if d := int(m.Pix[4*i+k]) - int(level(v)); d > 1 || d < -1 {
-				t.Fatalf("pixel %d colour %d is %d, want %d", i, k, m.Pix[4*i+k], level(v))
-			}
-		}
 	}
 }
 

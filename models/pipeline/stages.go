@@ -34,14 +34,13 @@ type stages struct {
 	setting
 	text, denoise, decode *stage
 	upscale               *stage // nil without an upscaler
-	calibrate             *stage // a small decode that fits the preview; nil where that is done
 	together              bool   // the device holds all of them at once
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 }
 
 func (s *stages) all() []*stage {
 	var list []*stage
-	for _, st := range []*stage{s.text, s.calibrate, s.denoise, s.decode, s.upscale} {
+	for _, st := range []*stage{s.text, s.denoise, s.decode, s.upscale} {
 		if st != nil {
 			list = append(list, st)
 		}
@@ -49,11 +48,8 @@ func (s *stages) all() []*stage {
 	return list
 }
 
-// calibrateSize bounds the latents that fit the preview, along each axis.
-const calibrateSize = 16
-
 // compile makes the plans of a setting. Nothing is allocated on the device.
-func (p *parts) compile(lim compute.Limits, s setting, calibrate bool) (*stages, error) {
+func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 	out := &stages{setting: s, wide: !lim.Shaders}
 	tokens, z := p.text.MaxPositions, p.vae.LatentChannels
 	for _, b := range []struct {
@@ -75,9 +71,6 @@ func (p *parts) compile(lim compute.Limits, s setting, calibrate bool) (*stages,
 		{&out.upscale, "upscaler", p.upscaler != nil, func(g *compute.Graph) {
 			f := p.vae.Factor()
 			g.Output("picture", p.upscaler.Forward(g.Input("picture", 1, s.h*f, s.w*f, p.vae.OutChannels)))
-		}},
-		{&out.calibrate, "preview", calibrate, func(g *compute.Graph) {
-			g.Output("picture", p.vae.Decode(g.Input("latents", 1, min(s.h, calibrateSize), min(s.w, calibrateSize), z)))
 		}},
 	} {
 		if !b.want {

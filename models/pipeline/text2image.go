@@ -55,7 +55,7 @@ func NewText2Image(dev compute.Device, m *catalog.Model) (*Text2Image, error) {
 	if have, want := p.text.VocabSize, m.Tokenizer.Vocab(); want > have {
 		return nil, fmt.Errorf("the tokenizer in %s has %d tokens, and the text encoder of %s knows %d; choose the tokenizer that belongs to the model", m.TokenizerDir, want, m.Name, have)
 	}
-	return &Text2Image{dev: dev, model: m, parts: p, preview: newPreview(p.vae.LatentChannels, p.vae.OutChannels)}, nil
+	return &Text2Image{dev: dev, model: m, parts: p, preview: newPreview(&p.vae.Config)}, nil
 }
 
 // Close gives the device's memory back. The model stays open.
@@ -219,7 +219,7 @@ func (t *Text2Image) plan(s setting) (*stages, error) {
 	if t.stages != nil && t.stages.setting == s {
 		return t.stages, nil
 	}
-	st, err := t.parts.compile(t.dev.Limits(), s, t.preview.weights == nil)
+	st, err := t.parts.compile(t.dev.Limits(), s)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ func (t *Text2Image) tooLarge(st *stages, available int64) error {
 		if s.h*f < least || s.w*f < least {
 			break
 		}
-		if smaller, e := t.parts.compile(t.dev.Limits(), s, false); e == nil && smaller.fit(available) {
+		if smaller, e := t.parts.compile(t.dev.Limits(), s); e == nil && smaller.fit(available) {
 			return fmt.Errorf("%w; %d × %d would fit", err, s.w*f, s.h*f)
 		}
 	}
@@ -272,12 +272,10 @@ func (t *Text2Image) prepare(ctx context.Context, s setting) error {
 			old.close()
 		}
 	}
-	if st.together {
-		if err := t.loadAll(ctx); err != nil {
-			return err
-		}
+	if err := t.calibrate(ctx); err != nil || !st.together {
+		return err
 	}
-	return t.calibrate(ctx)
+	return t.loadAll(ctx)
 }
 
 // loadAll puts every stage on the device. Where the device turns out to have less room than it said, stages take turns.
@@ -295,28 +293,6 @@ func (t *Text2Image) loadAll(ctx context.Context) error {
 		}
 		return err
 	}
-	return nil
-}
-
-// calibrate fits the preview to one small decode, once in a pipeline's life.
-func (t *Text2Image) calibrate(ctx context.Context) error {
-	st := t.stages
-	if st.calibrate == nil {
-		return nil
-	}
-	v := t.parts.vae
-	h, w, f := min(st.h, calibrateSize), min(st.w, calibrateSize), v.Factor()
-	latents := smoothLatents(h, w, v.LatentChannels)
-	picture := make([]float32, h*f*w*f*v.OutChannels)
-	if err := st.run(ctx, t.dev, st.calibrate, map[string][]float32{"latents": t.unscale(latents)}, map[string][]float32{"picture": picture}); err != nil {
-		return err
-	}
-	fromSigned(picture)
-	t.preview.fit(latents, picture, h, w, f)
-	if st.calibrate.loaded != nil {
-		st.calibrate.loaded.Close()
-	}
-	st.calibrate = nil
 	return nil
 }
 
