@@ -102,3 +102,25 @@ func TestFormsAreTimedOnce(t *testing.T) {
 		t.Errorf("a damaged tuning file was not replaced: %s", data)
 	}
 }
+
+// A form that does not compile leaves the others; where none does, the node runs by its definition.
+func TestFormsThatDoNotCompile(t *testing.T) {
+	for _, forms := range [][]string{{"broken", "good"}, {"good", "broken"}, {"broken"}} {
+		for _, tune := range []bool{false, true} {
+			d := openTest(t, Options{TuneForms: tune})
+			g := newGraph(t)
+			g.Output("y", compute.NewNode(opScale, &scaleAttr{Shader: "test_scale", A: 2, Forms: forms}, g.Input("x", 3), g.Const("w", []float32{1}, 1)))
+			y := make([]float32, 3)
+			if err := g.load(d).Run(t.Context(), map[string][]float32{"x": {1, 2, 3}}, map[string][]float32{"y": y}); err != nil || [3]float32(y) != [3]float32{3, 5, 7} {
+				t.Errorf("%v: got %v, %v", forms, y, err)
+			}
+			w := strings.Join(d.Warnings(), "\n")
+			if want := forms[0] == "broken" || tune; strings.Contains(w, "form broken of test_scale is not used") != want {
+				t.Errorf("%v, tuned %v: warnings %q", forms, tune, w)
+			}
+			if got := strings.Contains(w, "runs on the processor"); got != (len(forms) == 1) {
+				t.Errorf("%v: warnings %q", forms, w)
+			}
+		}
+	}
+}

@@ -88,6 +88,9 @@ func openTest(t *testing.T, opts Options) *Device {
 		if s, ok := testShaders[name]; ok {
 			for k, v := range defines {
 				s = strings.Replace(s, "core\n", fmt.Sprintf("core\n#define %s %s\n", k, v), 1)
+				if k == "FORM_broken" {
+					s = testShaders["test_broken"]
+				}
 				if k == "FORM_bad" {
 					s = strings.Replace(testShaders["test_wrong"], "core\n", "core\n#define "+k+"\n", 1)
 				}

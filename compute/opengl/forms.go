@@ -23,19 +23,37 @@ const formRounds = 3
 // chooseForm gives c the form that the tuning file names for its shader and size, the only form that compiles, or, on
 // software drivers, the first. Otherwise the choice is left to the first run.
 func (d *Device) chooseForm(c *command) error {
-	l := c.launch
-	key, err := d.formKey(l)
+	key, err := d.formKey(c.launch)
 	if err != nil {
 		return err
 	}
 	pick := d.tuning.forms[key]
 	if pick == "" && d.info.Software && !d.opts.TuneForms {
-		pick = l.Forms[0].Name
+		pick = c.launch.Forms[0].Name
 	}
-	var refused error
+	variants, refused, err := d.variants(c.launch, pick)
+	if err == nil && len(variants) == 0 && pick != "" { // it does not compile, or is not there any more
+		variants, refused, err = d.variants(c.launch, "")
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(variants) == 0:
+		return refused
+	case len(variants) == 1:
+		c.variant = variants[0]
+	default:
+		c.verdict, c.choices = key, variants
+	}
+	return nil
+}
+
+// variants builds the forms of a launch, or only the one of this name. Forms that do not compile are left out; refused is the
+// last one's error.
+func (d *Device) variants(l *compute.Launch, only string) (variants []variant, refused, err error) {
 	for i := range l.Forms {
 		f := &l.Forms[i]
-		if pick != "" && f.Name != pick {
+		if only != "" && f.Name != only {
 			continue
 		}
 		v, err := d.variant(l, f)
@@ -45,30 +63,11 @@ func (d *Device) chooseForm(c *command) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		c.choices = append(c.choices, v)
+		variants = append(variants, v)
 	}
-	if len(c.choices) == 0 && refused == nil || len(c.choices) == 0 && pick == "" {
-		if refused == nil {
-			refused = fmt.Errorf("opengl: shader %s has no form %q", l.Shader, pick)
-		}
-		return refused
-	}
-	if len(c.choices) == 0 { // the picked form does not compile: any other
-		for i := range l.Forms {
-			if v, err := d.variant(l, &l.Forms[i]); err == nil {
-				c.variant = v
-				return nil
-			}
-		}
-		return refused
-	}
-	c.verdict = key
-	if len(c.choices) == 1 {
-		c.variant, c.choices = c.choices[0], nil
-	}
-	return nil
+	return variants, refused, nil
 }
 
 // formKey identifies a choice: the sources of all forms, and the size to within a factor of four.
