@@ -57,7 +57,7 @@ func Run(options Options) {
 	a := app.NewWithID(AppID)
 	a.SetIcon(fyne.NewStaticResource("atelier.png", icon.PNG))
 	a.Settings().SetTheme(kit.NewTheme(options.Settings.Get().Theme))
-	s := newShell(a, options)
+	s := newShell(a, options, fyne.Do)
 	s.window.ShowAndRun()
 }
 
@@ -113,7 +113,7 @@ func (s *shell) leave() {
 			case <-time.After(patience):
 			}
 		}
-		fyne.Do(s.app.Quit)
+		s.post(s.app.Quit)
 	}()
 }
 
@@ -131,7 +131,7 @@ func (s *shell) obeySignals() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	select {
 	case <-signals:
-		fyne.Do(s.leave)
+		s.post(s.leave)
 	case <-s.stop:
 	}
 }
@@ -147,7 +147,7 @@ func (s *shell) beat(hear func(time.Duration)) {
 		case <-ticker.C:
 		}
 		asked, answered := time.Now(), make(chan time.Duration, 1)
-		fyne.Do(func() { answered <- time.Since(asked) })
+		s.post(func() { answered <- time.Since(asked) })
 		select {
 		case d := <-answered:
 			hear(d)

@@ -102,7 +102,7 @@ func (p *settingsPanel) setFolder(folder string) {
 	}
 	go func() {
 		err := library.Writable(folder)
-		fyne.Do(func() {
+		p.shell.post(func() {
 			if err != nil {
 				p.problem.Set(err.Error(), kit.Loss)
 				return
@@ -122,11 +122,12 @@ func keyTable() fyne.CanvasObject {
 		{"Esc", "Stop or close the nearest thing"}, {"Alt+↑ Alt+↓", "Earlier and later prompts"},
 		{"Ctrl+0  Ctrl+1", "Fit, 100 %"}, {"Wheel, drag", "Zoom and move the picture"},
 		{"S  P  A", "Reuse seed, prompt, all"}, {"← →", "Newer and older picture"},
-		{"Ctrl+B", "Session panel"}, {"Ctrl+Q", "Leave"},
+		{"Ctrl+Z  Ctrl+Shift+Z", "Undo, redo"}, {"Ctrl+B", "Session panel"},
+		{"Ctrl+,", "Settings"}, {"Ctrl+Q", "Leave"},
 	}
 	var left, right []fyne.CanvasObject
 	for i, k := range keys {
-		row := kit.Row(kit.Gap, 1, kit.NewLine(k[0], kit.Caption, kit.Text, 112), kit.NewLine(k[1], kit.Caption, kit.Secondary, 80))
+		row := kit.Row(kit.Gap, 1, kit.NewLine(k[0], kit.Caption, kit.Text, 128), kit.NewLine(k[1], kit.Caption, kit.Secondary, 80))
 		if i%2 == 0 {
 			left = append(left, row)
 		} else {

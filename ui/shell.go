@@ -38,6 +38,7 @@ type place struct {
 type shell struct {
 	app      fyne.App
 	options  Options
+	post     func(func()) // runs a function on the main thread, later
 	window   fyne.Window
 	tips     *kit.Tips
 	queue    *job.Queue
@@ -51,20 +52,21 @@ type shell struct {
 	leaving  bool
 }
 
-func newShell(a fyne.App, o Options) *shell {
-	s := &shell{app: a, options: o, tips: kit.NewTips(), stop: make(chan struct{})}
+// newShell builds the window; post runs a function on the main thread, later.
+func newShell(a fyne.App, o Options, post func(func())) *shell {
+	s := &shell{app: a, options: o, post: post, tips: kit.NewTips(post), stop: make(chan struct{})}
 	saved := o.Settings.Get()
 	s.window = a.NewWindow("Atelier")
 	s.window.SetPadded(false)
 	s.window.SetMaster()
 	meta := metaOf(o)
 	s.queue = job.New(job.Config{
-		Generate: o.Studio.Generate, Keep: keeper(o, meta), Post: fyne.Do, Log: o.Log,
+		Generate: o.Studio.Generate, Keep: keeper(o, meta), Post: post, Log: o.Log,
 		Changed: func(u job.Update) { s.image.Changed(u) },
 	})
 	s.status = newStatusBar()
 	s.image = images.New(images.Config{
-		Tips: s.tips, Studio: o.Studio, Queue: s.queue, Settings: o.Settings, Library: o.Library, Meta: meta,
+		Post: post, Tips: s.tips, Studio: o.Studio, Queue: s.queue, Settings: o.Settings, Library: o.Library, Meta: meta,
 		Browse: s.browse, Open: s.openFolder, Saved: s.status.say,
 	})
 	s.settings = newSettingsPanel(s)
@@ -91,7 +93,7 @@ func (s *shell) begin() {
 	go func() {
 		select {
 		case <-s.options.Studio.Ready():
-			fyne.Do(func() {
+			s.post(func() {
 				s.image.EngineReady()
 				s.status.set(s.options.Studio.Device())
 				s.settings.running(s.options.Studio.Device().Name)
@@ -118,7 +120,7 @@ func (s *shell) watchDevice() {
 		}
 		if now := s.options.Studio.Device(); now != last {
 			last = now
-			fyne.Do(func() { s.status.set(now) })
+			s.post(func() { s.status.set(now) })
 		}
 	}
 }
@@ -224,6 +226,10 @@ func (s *shell) keys() {
 	add(ctrl, inImage(s.image.Fit), fyne.Key0)
 	add(ctrl, inImage(s.image.Actual), fyne.Key1)
 	add(ctrl, inImage(s.image.TogglePanel), fyne.KeyB)
+	undo := func(again bool) func() { return inImage(func() { s.image.Undo(again) }) }
+	c.AddShortcut(&fyne.ShortcutUndo{}, func(fyne.Shortcut) { undo(false)() })
+	c.AddShortcut(&fyne.ShortcutRedo{}, func(fyne.Shortcut) { undo(true)() })
+	add(ctrl|shift, undo(true), fyne.KeyZ)
 	add(alt, func() { s.open(0) }, fyne.Key1)
 	add(ctrl, func() { s.open(len(s.places) - 1) }, fyne.KeyComma)
 	add(ctrl, s.leave, fyne.KeyQ)

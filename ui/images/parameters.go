@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -38,6 +39,8 @@ type form struct {
 	more             *kit.Fold
 	seedText         string // as committed
 	lastSeed         func() (uint64, bool)
+	trail            trail
+	loading          bool // changes come from the program, not from the person
 	content          fyne.CanvasObject
 }
 
@@ -57,15 +60,19 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		Name: "Negative prompt", Text: "What the picture should not show. It works only with a CFG scale above 1."})
 	f.negativeFold = kit.NewFold(tips, "Negative prompt", window.NegativeOpen, f.negative, kit.Tip{
 		Key: "Space", Text: "Words for what the picture should not show."})
-	f.negative.OnChanged = func(s string) { f.negativeFold.SetSummary(strings.TrimSpace(s)) }
+	f.prompt.OnChanged = func(string) { f.touched("prompt") }
+	f.negative.OnChanged = func(s string) {
+		f.negativeFold.SetSummary(strings.TrimSpace(s))
+		f.touched("negative")
+	}
 	f.model = kit.NewChoice(tips, kit.Tip{Name: "Model", Key: "↑ ↓", Text: "The trained networks that make the picture."})
-	f.model.OnChanged = func(i int) { f.adopt(f.models[i], settings.Parameters{}) }
+	f.model.OnChanged = func(i int) { f.act("model", func() { f.adopt(f.models[i], settings.Parameters{}) }) }
 	f.buildNumbers()
 	f.buildSeed()
 	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
 	f.schedule = kit.NewChoice(tips, kit.Tip{Name: "Schedule", Key: "↑ ↓", Text: "How the noise is spread over the steps."})
-	f.sampler.OnChanged = func(int) { f.summarise() }
-	f.schedule.OnChanged = func(int) { f.summarise() }
+	f.sampler.OnChanged = func(int) { f.act("sampler", f.summarise) }
+	f.schedule.OnChanged = func(int) { f.act("schedule", f.summarise) }
 	f.more = kit.NewFold(tips, "More", !window.MoreClosed, kit.Column(kit.Gap,
 		kit.Labelled("Sampler", labelWidth, f.sampler),
 		kit.Labelled("Schedule", labelWidth, f.schedule),
@@ -99,7 +106,7 @@ func (f *form) buildNumbers() {
 	sizeTip := "Pixels of the finished picture. The model's own size gives the best pictures."
 	f.width = kit.NewNumberField(f.tips, sizeRange("Width", pipeline.ModelInfo{}), 256, 62, kit.Tip{Name: "Width", Key: "↑ ↓", Text: sizeTip})
 	f.height = kit.NewNumberField(f.tips, sizeRange("Height", pipeline.ModelInfo{}), 256, 62, kit.Tip{Name: "Height", Key: "↑ ↓", Text: sizeTip})
-	f.width.OnChanged = func(float64) { f.markPreset() }
+	f.width.OnChanged = func(float64) { f.act("size", f.markPreset) }
 	f.height.OnChanged = f.width.OnChanged
 	f.steps = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 150, Step: 1, Curve: 2, Name: "Steps"}, 20, kit.Tip{
 		Name: "Steps", Key: "← →", Text: "How many times the noise is refined. More is slower, and beyond 20 to 30 rarely better."})
@@ -107,14 +114,18 @@ func (f *form) buildNumbers() {
 		Name: "CFG scale", Key: "← →", Text: "How closely the picture keeps to the prompt. Low is freer, high is stricter and harsher."})
 	f.batch = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 8, Step: 1, Curve: 1, Name: "Batch"}, 1, kit.Tip{
 		Name: "Batch", Key: "← →", Text: "How many pictures to make at once, each with the next seed."})
-	f.batch.OnChanged = func(float64) { f.summarise() }
+	f.batch.OnChanged = func(float64) { f.act("batch", f.summarise) }
+	f.steps.OnChanged = func(float64) { f.touched("steps") }
+	f.cfg.OnChanged = func(float64) { f.touched("cfg") }
 	row := []fyne.CanvasObject{}
 	for _, r := range [][2]float64{{1, 1}, {4, 3}, {3, 4}, {16, 9}, {9, 16}} {
 		p := &preset{ratioW: r[0], ratioH: r[1]}
 		p.button = kit.NewButton(f.tips, fmt.Sprintf("%g:%g", r[0], r[1]), kit.Plain, kit.Tip{}, func() {
-			f.width.Set(float64(p.width))
-			f.height.Set(float64(p.height))
-			f.markPreset()
+			f.act("preset", func() {
+				f.width.Set(float64(p.width))
+				f.height.Set(float64(p.height))
+				f.markPreset()
+			})
 		})
 		p.button.Height, p.button.TextSize = 22, kit.Caption
 		f.presets = append(f.presets, p)
@@ -147,6 +158,7 @@ func (f *form) buildSeed() {
 func (f *form) setSeed(text string) {
 	f.seedText = text
 	f.seed.SetText(text)
+	f.touched("seed")
 }
 
 func (f *form) reuseLast() {
@@ -159,9 +171,40 @@ func (f *form) reuseLast() {
 
 func (f *form) swap() {
 	w, h := f.width.Value(), f.height.Value()
-	f.width.Set(h)
-	f.height.Set(w)
-	f.markPreset()
+	f.act("swap", func() {
+		f.width.Set(h)
+		f.height.Set(w)
+		f.markPreset()
+	})
+}
+
+// act does one thing for the person and remembers how things were before it.
+func (f *form) act(kind string, do func()) {
+	was := f.loading
+	f.loading = true
+	do()
+	f.loading = was
+	f.touched(kind)
+}
+
+// touched remembers a change that the person made.
+func (f *form) touched(kind string) {
+	if !f.loading {
+		f.trail.note(f.parameters(), kind, time.Now())
+	}
+}
+
+// undo goes back before the last change, redo takes that back; they tell whether there was anything.
+func (f *form) undo(again bool) bool {
+	step := f.trail.undo
+	if again {
+		step = f.trail.redo
+	}
+	p, ok := step()
+	if ok {
+		f.load(p)
+	}
+	return ok
 }
 
 func (f *form) markPreset() {
@@ -267,6 +310,15 @@ func (f *form) shapePresets(m pipeline.ModelInfo) {
 	f.markPreset()
 }
 
+// start shows a model list and parameters, and forgets what was done before.
+func (f *form) start(models []pipeline.ModelInfo, p settings.Parameters) {
+	f.loading = true
+	f.load(p)
+	f.setModels(models, p)
+	f.loading = false
+	f.trail.reset(f.parameters())
+}
+
 // setModels fills the model list; last is what the person used before.
 func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) {
 	f.models = models
@@ -286,8 +338,11 @@ func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) 
 	f.adopt(models[selected], last)
 }
 
-// load shows parameters.
+// load shows parameters; the trail is the caller's affair.
 func (f *form) load(p settings.Parameters) {
+	was := f.loading
+	f.loading = true
+	defer func() { f.loading = was }()
 	f.prompt.SetText(p.Prompt)
 	f.negative.SetText(p.Negative)
 	f.negativeFold.SetSummary(strings.TrimSpace(p.Negative))

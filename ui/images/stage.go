@@ -32,8 +32,8 @@ type stage struct {
 
 const exampleWidth = 440
 
-func newStage(tips *kit.Tips, clearQueue, togglePanel func()) *stage {
-	s := &stage{picture: kit.NewPicture(), notice: kit.NewNotice(tips), meter: kit.NewMeter()}
+func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func()) *stage {
+	s := &stage{picture: kit.NewPicture(post), notice: kit.NewNotice(tips), meter: kit.NewMeter()}
 	s.percent = kit.NewLine("", kit.Caption, kit.Secondary, 46)
 	s.percent.Align = fyne.TextAlignTrailing
 	s.fit = kit.NewButton(tips, "Fit", kit.Quiet, kit.Tip{Name: "Fit", Key: "Ctrl+0", Text: "Show the whole picture. The wheel zooms about the pointer, dragging moves the picture."}, s.picture.Fit)

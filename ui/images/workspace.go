@@ -2,9 +2,9 @@
 package images
 
 import (
-	"fmt"
 	"image"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +27,7 @@ const (
 
 // Config is what the workspace works with.
 type Config struct {
+	Post     func(func()) // runs a function on the main thread, later
 	Tips     *kit.Tips
 	Studio   studio.Studio
 	Queue    *job.Queue
@@ -58,15 +59,14 @@ func New(config Config) *Workspace {
 	w := &Workspace{config: config, follow: true}
 	saved := config.Settings.Get()
 	w.form = newForm(config.Tips, config.Studio, saved.Window, w.lastSeed)
-	w.stage = newStage(config.Tips, func() { config.Queue.CancelWaiting() }, w.TogglePanel)
+	w.stage = newStage(config.Post, config.Tips, func() { config.Queue.CancelWaiting() }, w.TogglePanel)
 	w.session = newSession(config.Tips, w.openFolder)
 	w.session.onSelect = w.show
 	w.session.onReuse = w.reuse
 	w.session.onSave = w.saveAs
 	w.session.onBrowse = config.Browse
 	w.session.folder = config.Library.Folder
-	w.form.load(saved.Last)
-	w.form.setModels(config.Studio.Models(), saved.Last)
+	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
 	w.form.negativeFold.OnToggled = func(open bool) {
 		config.Settings.Update(func(s *settings.Settings) { s.Window.NegativeOpen = open })
@@ -128,9 +128,9 @@ func (w *Workspace) EngineReady() {
 	now := w.form.parameters()
 	if len(w.form.models) == 0 {
 		now = w.config.Settings.Get().Last
-		now.Prompt = w.form.prompt.Text()
+		now.Prompt, now.Negative = w.form.prompt.Text(), w.form.negative.Text()
 	}
-	w.form.setModels(w.config.Studio.Models(), now)
+	w.form.start(w.config.Studio.Models(), now)
 	if w.stage.empty.Visible() {
 		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
 	}
@@ -179,7 +179,7 @@ func (w *Workspace) Escape() {
 }
 
 func (w *Workspace) try(example string) {
-	w.form.prompt.SetText(example)
+	w.form.act("example", func() { w.form.prompt.SetText(example) })
 	w.Generate(false)
 }
 
@@ -330,7 +330,7 @@ func (w *Workspace) makeThumb(m *made) {
 	back := kit.Backdrop(thumbPixels / 12)
 	go func() {
 		thumb := canvas.Thumbnail(m.image, thumbPixels, thumbPixels, back)
-		fyne.Do(func() {
+		w.config.Post(func() {
 			m.thumb = thumb
 			w.session.refresh()
 		})
@@ -350,16 +350,22 @@ func (w *Workspace) show(m *made) {
 }
 
 func (w *Workspace) reuse(m *made, what reuse) {
-	switch what {
-	case reuseSeed:
-		w.form.setSeed(fmt.Sprint(m.seed))
-	case reusePrompt:
-		w.form.prompt.SetText(m.request.Prompt)
-		w.form.negative.SetText(m.request.Negative)
-	case reuseAll:
-		w.form.load(m.parameters())
-	}
+	f := w.form
+	f.act("reuse", func() {
+		switch what {
+		case reuseSeed:
+			f.setSeed(strconv.FormatUint(m.seed, 10))
+		case reusePrompt:
+			f.prompt.SetText(m.request.Prompt)
+			f.negative.SetText(m.request.Negative)
+		case reuseAll:
+			f.load(m.parameters())
+		}
+	})
 }
+
+// Undo takes back the last thing that was done to the form; again takes that back. They tell whether there was anything.
+func (w *Workspace) Undo(again bool) bool { return w.form.undo(again) }
 
 // Reuse answers the gallery keys S, P and A; it tells whether the key was one of them.
 func (w *Workspace) Reuse(key fyne.KeyName) bool {
@@ -403,7 +409,7 @@ func (w *Workspace) openFolder() {
 	}
 	go func() {
 		if err := w.config.Open(folder); err != nil {
-			fyne.Do(func() { w.stage.tell(true, sentence(err), "", nil) })
+			w.config.Post(func() { w.stage.tell(true, sentence(err), "", nil) })
 		}
 	}()
 }
@@ -416,7 +422,7 @@ func (w *Workspace) saveAs(m *made, path string, replace bool) {
 	}
 	go func() {
 		err := write(path, m.image, m.meta)
-		fyne.Do(func() {
+		w.config.Post(func() {
 			switch {
 			case err == nil:
 				if m.path == "" {

@@ -113,6 +113,18 @@ func (e *entry) TypedKey(key *fyne.KeyEvent) {
 
 // TypedShortcut implements fyne.Shortcutable.
 func (e *entry) TypedShortcut(s fyne.Shortcut) {
+	if custom, ok := s.(*desktop.CustomShortcut); ok && custom.KeyName == fyne.KeyZ {
+		s = &fyne.ShortcutRedo{}
+	}
+	switch s.(type) {
+	case *fyne.ShortcutUndo, *fyne.ShortcutRedo:
+		before := e.Text
+		e.Entry.TypedShortcut(s)
+		if e.Text == before { // nothing left to undo in here; something outside may be
+			passShortcut(e, s)
+		}
+		return
+	}
 	if editing(s) || !passShortcut(e, s) {
 		e.Entry.TypedShortcut(s)
 	}

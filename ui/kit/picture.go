@@ -15,6 +15,7 @@ const (
 	fitMargin   = 24  // device-independent pixels round a fitted picture
 	fitLargest  = 8   // a small picture is enlarged at most this much by fitting
 	wheelFactor = 1.2 // of one notch
+	wheelNotch  = 25  // what the toolkit reports for one
 	checkerCell = 8   // device-independent pixels
 )
 
@@ -24,6 +25,7 @@ type Picture struct {
 	surface
 	OnView func(percent float64, fit bool) // after every change of the view
 
+	post   func(func()) // runs a function on the main thread
 	raster *canvas.Raster
 	src    *image.NRGBA
 	size   image.Point // of the finished picture, which src may be a smaller preview of
@@ -36,9 +38,9 @@ type Picture struct {
 	stale   bool        // and will be out of date when it arrives
 }
 
-// NewPicture makes an empty canvas.
-func NewPicture() *Picture {
-	p := &Picture{fit: true, view: view.View{Scale: 1}}
+// NewPicture makes an empty canvas; post runs a function on the main thread, later.
+func NewPicture(post func(func())) *Picture {
+	p := &Picture{post: post, fit: true, view: view.View{Scale: 1}}
 	p.raster = canvas.NewRaster(p.generate)
 	p.raster.ScaleMode = canvas.ImageScaleFastest
 	p.ExtendBaseWidget(p)
@@ -98,7 +100,7 @@ func (p *Picture) density() float64 {
 
 // Scrolled implements fyne.Scrollable: the wheel zooms about the pointer.
 func (p *Picture) Scrolled(e *fyne.ScrollEvent) {
-	notches := float64(e.Scrolled.DY) / 10
+	notches := float64(e.Scrolled.DY) / wheelNotch
 	notches = math.Max(-3, math.Min(3, notches))
 	d := p.density()
 	p.zoomAt(math.Pow(wheelFactor, notches), float64(e.Position.X)*d, float64(e.Position.Y)*d)
@@ -157,7 +159,7 @@ func (p *Picture) draw() {
 	go func() {
 		frame := image.NewRGBA(image.Rectangle{Max: pixels})
 		view.Draw(frame, src, size, v, back)
-		fyne.Do(func() {
+		p.post(func() {
 			p.frame, p.drawing = frame, false
 			p.raster.Refresh()
 			if p.stale {

@@ -26,15 +26,16 @@ const (
 // Tips shows one bubble at a time in a layer over the window. It is used on the main thread only.
 type Tips struct {
 	Layer  *fyne.Container // goes on top of the window's content
+	post   func(func()) // runs a function on the main thread
 	bubble *bubble
 	owner  fyne.CanvasObject
 	timer  *time.Timer
 	turn   int // counts what the timers were started for; an old timer's word is ignored
 }
 
-// NewTips makes the layer.
-func NewTips() *Tips {
-	t := &Tips{bubble: newBubble()}
+// NewTips makes the layer; post runs a function on the main thread, later.
+func NewTips(post func(func())) *Tips {
+	t := &Tips{post: post, bubble: newBubble()}
 	t.bubble.Hide()
 	t.Layer = container.NewWithoutLayout(t.bubble)
 	return t
@@ -80,7 +81,7 @@ func (t *Tips) after(d time.Duration, f func()) {
 	t.turn++
 	turn := t.turn
 	t.timer = time.AfterFunc(d, func() {
-		fyne.Do(func() {
+		t.post(func() {
 			if t.turn == turn {
 				f()
 			}
