@@ -205,7 +205,10 @@ type raw struct {
 	bytes []byte
 }
 
-func (r *raw) Raw() ([]byte, compute.DType) { return r.bytes, compute.F16 }
+func (r *raw) ReadRaw(dst []byte) error {
+	copy(dst, r.bytes)
+	return nil
+}
 
 func (r *raw) Read([]float32) error { return errors.New("Read was called") }
 

@@ -20,9 +20,9 @@ type param struct {
 	users    int
 }
 
-// rawSource is a Source that can hand out its stored bytes, little-endian, row-major, without decoding.
+// rawSource is a Source that can write the bytes that its storage type keeps, little-endian, row-major, without decoding.
 type rawSource interface {
-	Raw() ([]byte, compute.DType)
+	ReadRaw(dst []byte) error
 }
 
 // Parameters are filled in batches of this many bytes, mapped together so that several cores decode.
@@ -138,10 +138,10 @@ func (d *Device) fill(ctx stdcontext.Context, fresh []*compute.Tensor) error {
 func decode(t *compute.Tensor, to unsafe.Pointer, scratch []float32) ([]float32, error) {
 	n, size := t.Shape().Size(), t.DType().Bytes()
 	if r, ok := t.Src.(rawSource); ok {
-		if raw, dtype := r.Raw(); dtype == t.DType() && len(raw) == n*size {
-			copy(unsafe.Slice((*byte)(to), n*size), raw)
-			return scratch, nil
+		if err := r.ReadRaw(unsafe.Slice((*byte)(to), n*size)); err != nil {
+			return scratch, fmt.Errorf("opengl: parameter %q: %w", t.Name(), err)
 		}
+		return scratch, nil
 	}
 	if cap(scratch) < n {
 		scratch = make([]float32, n)
