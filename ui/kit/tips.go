@@ -26,7 +26,7 @@ const (
 // Tips shows one bubble at a time in a layer over the window. It is used on the main thread only.
 type Tips struct {
 	Layer  *fyne.Container // goes on top of the window's content
-	post   func(func()) // runs a function on the main thread
+	post   func(func())    // runs a function on the main thread
 	bubble *bubble
 	owner  fyne.CanvasObject
 	timer  *time.Timer
