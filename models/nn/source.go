@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"atelier/compute"
 	"atelier/models/checkpoint"
@@ -39,41 +40,55 @@ func (s *Stored) Read(dst []float32) error {
 	if s.order == nil {
 		return s.tensor.Floats(dst, 0)
 	}
-	return permute(s.order, len(dst), func(from, n int) ([]float32, error) {
-		row := make([]float32, n)
-		return row, s.tensor.Floats(row, from)
-	}, func(to int, v float32) { dst[to] = v })
+	in := make([]float32, s.order.block())
+	for from := 0; from < len(dst); from += len(in) {
+		if err := s.tensor.Floats(in, from); err != nil {
+			return err
+		}
+		scatter(s.order, dst, in, from)
+	}
+	return nil
 }
 
 // ReadRaw fills dst, of the storage type's size times the elements, with the little-endian bytes that a device keeps. It
 // saves the detour over float32 for half-precision weights.
 func (s *Stored) ReadRaw(dst []byte) error {
 	size := s.DType().Bytes()
-	if err := s.checkSize(len(dst) / size); err != nil {
+	n := len(dst) / size
+	if err := s.checkSize(n); err != nil {
 		return err
 	}
-	le := binary.LittleEndian
-	switch d := s.tensor.DType; {
-	case s.order == nil && (d == checkpoint.F16 || d == checkpoint.F32):
+	if d := s.tensor.DType; d != checkpoint.F16 && d != checkpoint.F32 {
+		values := make([]float32, n)
+		if err := s.Read(values); err != nil {
+			return err
+		}
+		for i, v := range values {
+			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+		}
+		return nil
+	}
+	if s.order == nil {
 		return s.tensor.Read(dst, 0)
-	case d == checkpoint.F16:
-		return permute(s.order, len(dst)/size, func(from, n int) ([]uint16, error) {
-			raw, row := make([]byte, 2*n), make([]uint16, n)
-			err := s.tensor.Read(raw, 2*from)
-			for i := range row {
-				row[i] = le.Uint16(raw[2*i:])
-			}
-			return row, err
-		}, func(to int, v uint16) { le.PutUint16(dst[2*to:], v) })
 	}
-	values := make([]float32, len(dst)/size)
-	if err := s.Read(values); err != nil {
-		return err
-	}
-	for i, v := range values {
-		le.PutUint32(dst[4*i:], math.Float32bits(v))
+	in := make([]byte, s.order.block()*size)
+	for from := 0; from < n; from += len(in) / size {
+		if err := s.tensor.Read(in, from*size); err != nil {
+			return err
+		}
+		if size == 2 {
+			scatter(s.order, elements[[2]byte](dst), elements[[2]byte](in), from)
+		} else {
+			scatter(s.order, elements[[4]byte](dst), elements[[4]byte](in), from)
+		}
 	}
 	return nil
+}
+
+// elements sees bytes as elements, which are byte arrays and so have no alignment.
+func elements[T [2]byte | [4]byte](b []byte) []T {
+	var t T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/len(t))
 }
 
 func (s *Stored) checkSize(n int) error {
@@ -83,35 +98,29 @@ func (s *Stored) checkSize(n int) error {
 	return nil
 }
 
-// permute calls put for every one of n elements with its place in the graph's order; read gives a run of the file's elements.
-func permute[T any](p *permutation, n int, read func(from, n int) ([]T, error), put func(to int, v T)) error {
+// block is how many elements of the file scatter takes at a time.
+func (p *permutation) block() int {
+	if p.transposed {
+		return p.mid * p.cols
+	}
+	return p.rows * p.cols
+}
+
+// scatter puts a block of the file's elements, which begins at element from, where the graph's order has them.
+func scatter[T any](p *permutation, dst, in []T, from int) {
 	if !p.transposed {
-		block := p.rows * p.cols
-		for from := 0; from < n; from += block {
-			in, err := read(from, block)
-			if err != nil {
-				return err
-			}
-			for r := range p.rows {
-				for c := range p.cols {
-					put(from+c*p.rows+r, in[r*p.cols+c])
-				}
+		out := dst[from : from+len(in)]
+		for r := range p.rows {
+			for c, v := range in[r*p.cols : (r+1)*p.cols] {
+				out[c*p.rows+r] = v
 			}
 		}
-		return nil
+		return
 	}
-	block := p.mid * p.cols
-	for from := 0; from < n; from += block {
-		in, err := read(from, block)
-		if err != nil {
-			return err
-		}
-		group, row := from/block/p.rows, from/block%p.rows
-		for m := range p.mid {
-			for c := range p.cols {
-				put(((group*p.mid+m)*p.cols+c)*p.rows+row, in[m*p.cols+c])
-			}
+	group, row := from/len(in)/p.rows, from/len(in)%p.rows
+	for m := range p.mid {
+		for c, v := range in[m*p.cols : (m+1)*p.cols] {
+			dst[((group*p.mid+m)*p.cols+c)*p.rows+row] = v
 		}
 	}
-	return nil
 }

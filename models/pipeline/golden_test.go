@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"atelier/compute"
 	"atelier/models/catalog"
+	"atelier/models/diffusion"
 	"atelier/models/goldentest"
 )
 
@@ -22,8 +24,7 @@ func openGolden(t *testing.T) *catalog.Model {
 	return m
 }
 
-// TestGoldenPipelines is the cases sd15-pipe-ddim and sd15-pipe-euler, end to end. The model folder's own scheduler file is
-// the one of 2022, a PNDM scheduler that leaves out most settings; each case's configuration is what diffusers makes of it.
+// TestGoldenPipelines is the cases sd15-pipe-ddim and sd15-pipe-euler, end to end.
 func TestGoldenPipelines(t *testing.T) {
 	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
 		for _, sampler := range []string{"ddim", "euler"} {
@@ -31,32 +32,45 @@ func TestGoldenPipelines(t *testing.T) {
 				c := goldentest.Load(t, "sd15-pipe-"+sampler)
 				in, want := goldentest.Read(t, "sd15/pipeline/"+sampler+".in.safetensors"), goldentest.Read(t, "sd15/pipeline/"+sampler+".out.safetensors")
 				m := openGolden(t)
-				for i, config := range [][]byte{c.SchedulerConfig, m.SchedulerConfig} {
-					m.SchedulerConfig = config
-					p, err := NewText2Image(dev, m)
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer p.Close()
-					got := map[string]goldentest.Tensor{}
-					r, err := p.Run(context.Background(), Request{
-						Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
-						Sampler: sampler, Latents: in["latents"].Data,
-						Trace: func(name string, shape []int, data []float32) {
-							got[name] = goldentest.Tensor{Shape: shape, Data: data}
-						},
-					}, nil)
-					if err != nil {
-						t.Fatal(err)
-					}
-					compareTrace(t, c, got, want)
-					if i == 0 {
-						comparePixels(t, r, want)
-					}
+				if sampler == "ddim" { // the other runs with the model's own file, which TestOldScheduler holds to be the same
+					m.SchedulerConfig = c.SchedulerConfig
 				}
+				p, err := NewText2Image(dev, m)
+				must(t, err)
+				defer p.Close()
+				got := map[string]goldentest.Tensor{}
+				r, err := p.Run(context.Background(), Request{
+					Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
+					Sampler: sampler, Latents: in["latents"].Data,
+					Trace: func(name string, shape []int, data []float32) {
+						got[name] = goldentest.Tensor{Shape: shape, Data: data}
+					},
+				}, nil)
+				must(t, err)
+				compareTrace(t, c, got, want)
+				comparePixels(t, r, want)
 			})
 		}
 	})
+}
+
+// TestOldScheduler checks that the model folder's own scheduler file, a PNDM scheduler of 2022 that leaves most settings out,
+// samples as the configuration that diffusers made of it for each case.
+func TestOldScheduler(t *testing.T) {
+	own, err := diffusion.ParseConfig(openGolden(t).SchedulerConfig)
+	must(t, err)
+	for _, sampler := range []string{"ddim", "euler"} {
+		c := goldentest.Load(t, "sd15-pipe-"+sampler)
+		full, err := diffusion.ParseConfig(c.SchedulerConfig)
+		must(t, err)
+		a, err := diffusion.New(sampler, "", own, c.Steps)
+		must(t, err)
+		b, err := diffusion.New(sampler, "", full, c.Steps)
+		must(t, err)
+		if !slices.Equal(a.Timesteps(), b.Timesteps()) || !slices.Equal(a.Sigmas(), b.Sigmas()) {
+			t.Errorf("%s: timesteps %v, want %v; sigmas %v, want %v", sampler, a.Timesteps(), b.Timesteps(), a.Sigmas(), b.Sigmas())
+		}
+	}
 }
 
 // compareTrace judges what cases.json gives a tolerance for, and the noise predictions by the latents' tolerance.
