@@ -140,11 +140,12 @@ func TestSourcesAreShared(t *testing.T) {
 		t.Fatalf("%d parameters", n)
 	}
 	a, b := compute.NewGraph().Input("x", 1, 3), compute.NewGraph().Input("x", 1, 3)
-	if l.Weight.In(a) != l.Weight.In(a) || l.Weight.In(a) == l.Weight.In(b) || l.Weight.In(a).Src != l.Weight.In(b).Src {
+	inA, again, inB := l.Weight.In(a), l.Weight.In(a), l.Weight.In(b)
+	if inA != again || inA == inB || inA.Src != inB.Src {
 		t.Fatal("nodes or sources are not shared as they should be")
 	}
-	again := NewLinear(Initialise(7), 3, 2, true)
-	v, w := l.Weight.Source.(*compute.Values).Data, again.Weight.Source.(*compute.Values).Data
+	twin := NewLinear(Initialise(7), 3, 2, true)
+	v, w := l.Weight.Source.(*compute.Values).Data, twin.Weight.Source.(*compute.Values).Data
 	for i := range v {
 		if v[i] != w[i] || math.Abs(float64(v[i])) > 1/math.Sqrt(3) {
 			t.Fatalf("initial weights %v and %v", v, w)
