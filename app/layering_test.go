@@ -35,6 +35,7 @@ var floors = []struct {
 	{"compute", 0, false},
 	{"shaders", 0, false},
 	{"assets", 0, false},
+	{"assets/*", 0, false},
 	{"render/*", 0, false},
 }
 
