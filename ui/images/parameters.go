@@ -66,13 +66,13 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		f.touched("negative")
 	}
 	f.model = kit.NewChoice(tips, kit.Tip{Name: "Model", Key: "↑ ↓", Text: "The trained networks that make the picture."})
-	f.model.OnChanged = func(i int) { f.act("model", func() { f.adopt(f.models[i], settings.Parameters{}) }) }
+	f.model.OnChanged = func(i int) { f.act("", func() { f.adopt(f.models[i], settings.Parameters{}) }) }
 	f.buildNumbers()
 	f.buildSeed()
 	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
 	f.schedule = kit.NewChoice(tips, kit.Tip{Name: "Schedule", Key: "↑ ↓", Text: "How the noise is spread over the steps."})
-	f.sampler.OnChanged = func(int) { f.act("sampler", f.summarise) }
-	f.schedule.OnChanged = func(int) { f.act("schedule", f.summarise) }
+	f.sampler.OnChanged = func(int) { f.act("", f.summarise) }
+	f.schedule.OnChanged = func(int) { f.act("", f.summarise) }
 	f.more = kit.NewFold(tips, "More", !window.MoreClosed, kit.Column(kit.Gap,
 		kit.Labelled("Sampler", labelWidth, f.sampler),
 		kit.Labelled("Schedule", labelWidth, f.schedule),
@@ -121,7 +121,7 @@ func (f *form) buildNumbers() {
 	for _, r := range [][2]float64{{1, 1}, {4, 3}, {3, 4}, {16, 9}, {9, 16}} {
 		p := &preset{ratioW: r[0], ratioH: r[1]}
 		p.button = kit.NewButton(f.tips, fmt.Sprintf("%g:%g", r[0], r[1]), kit.Plain, kit.Tip{}, func() {
-			f.act("preset", func() {
+			f.act("", func() {
 				f.width.Set(float64(p.width))
 				f.height.Set(float64(p.height))
 				f.markPreset()
@@ -171,14 +171,15 @@ func (f *form) reuseLast() {
 
 func (f *form) swap() {
 	w, h := f.width.Value(), f.height.Value()
-	f.act("swap", func() {
+	f.act("", func() {
 		f.width.Set(h)
 		f.height.Set(w)
 		f.markPreset()
 	})
 }
 
-// act does one thing for the person and remembers how things were before it.
+// act does one thing for the person and remembers how things were before it; kind joins it with the same kind of thing just
+// before, and is empty for what stands alone.
 func (f *form) act(kind string, do func()) {
 	was := f.loading
 	f.loading = true

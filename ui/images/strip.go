@@ -50,7 +50,7 @@ func (s *strip) columns(width float32) (n int, edge float32) {
 func (s *strip) update(count, selected int) {
 	grown := count > s.count
 	s.count, s.selected = count, selected
-	s.field.Refresh()
+	s.scroll.Refresh() // the scrolled area has another height now
 	if grown && s.scroll.Offset.Y > 0 && selected == count-1 {
 		s.scroll.ScrollToTop()
 	}

@@ -23,12 +23,13 @@ type trail struct {
 // reset forgets everything and starts from p.
 func (t *trail) reset(p settings.Parameters) { *t = trail{now: p} }
 
-// note takes in what the form says after a change of some kind.
+// note takes in what the form says after a change. Changes of one kind in quick succession are one act; those without a kind
+// never are.
 func (t *trail) note(p settings.Parameters, kind string, at time.Time) {
 	if p == t.now {
 		return
 	}
-	if kind != t.kind || at.Sub(t.at) > oneAct || len(t.past) == 0 {
+	if kind == "" || kind != t.kind || at.Sub(t.at) > oneAct || len(t.past) == 0 {
 		t.past = append(t.past, t.now)
 		if len(t.past) > trailLimit {
 			t.past = t.past[1:]

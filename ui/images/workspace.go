@@ -179,7 +179,7 @@ func (w *Workspace) Escape() {
 }
 
 func (w *Workspace) try(example string) {
-	w.form.act("example", func() { w.form.prompt.SetText(example) })
+	w.form.act("", func() { w.form.prompt.SetText(example) })
 	w.Generate(false)
 }
 
@@ -351,7 +351,7 @@ func (w *Workspace) show(m *made) {
 
 func (w *Workspace) reuse(m *made, what reuse) {
 	f := w.form
-	f.act("reuse", func() {
+	f.act("", func() {
 		switch what {
 		case reuseSeed:
 			f.setSeed(strconv.FormatUint(m.seed, 10))
