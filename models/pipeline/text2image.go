@@ -123,19 +123,19 @@ func (t *Text2Image) Resolve(r Request) (Request, error) {
 	if err != nil {
 		return r, err
 	}
-	named := r.Schedule
 	if r.Schedule, err = diffusion.ParseSchedule(r.Schedule); err != nil {
 		return r, err
-	}
-	if r.Schedule == "" {
-		r.Schedule = schedule
 	}
 	if r.Sampler = sampler; sampler == "" {
 		r.Sampler = i.Sampler
 	}
 	if r.Schedule == "" {
-		if r.Schedule = i.Schedule; named == "" && len(diffusion.SchedulesFor(r.Sampler)) == 1 {
-			r.Schedule = diffusion.SchedulesFor(r.Sampler)[0].ID
+		r.Schedule = schedule // of a fused name such as "DPM++ 2M Karras"
+	}
+	if r.Schedule == "" {
+		r.Schedule = i.Schedule
+		if only := diffusion.SchedulesFor(r.Sampler); len(only) == 1 {
+			r.Schedule = only[0].ID
 		}
 	}
 	return r, t.check(r, i)
