@@ -1,6 +1,9 @@
 package compute
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Grad appends the nodes that compute the gradient of the scalar loss with respect to each of wrt (reverse mode).
 // A tensor that loss does not depend on gets zeros.
@@ -25,7 +28,7 @@ func Grad(loss *Tensor, wrt ...*Tensor) []*Tensor {
 	for id := loss.id; id >= 0; id-- {
 		n := g.nodes[id]
 		dy := grads[n]
-		if dy == nil || !needs[n] || len(n.In) == 0 {
+		if dy == nil || !slices.ContainsFunc(n.In, func(x *Tensor) bool { return needs[x] }) {
 			continue
 		}
 		if n.Op.VJP == nil {

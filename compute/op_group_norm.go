@@ -123,7 +123,7 @@ func standardiseGrad(g, normed, scale *Tensor, s Shape, grouped []int, axes ...i
 // groupNormParts is into how many stretches of rows the statistics of each channel are split, so that few channels still
 // give work to many cores, yet a group's partial results stay few.
 func groupNormParts(columns, rows int) int {
-	return max(1, min(ceilDiv(4096, columns), rows/8, 64))
+	return max(1, min(ceilDiv(4096, columns), rows/32, 64))
 }
 
 // groupNormLower computes each channel's mean and squared deviations over stretches of rows, combines them for each group
@@ -149,7 +149,7 @@ func groupNormLower(n *Tensor, lw *Lowering) []Launch {
 		Reads:    []Operand{Read("X", x, width)},
 		Writes:   []Operand{means, squares},
 		Uniforms: append([]Uniform{Int("parts", parts), Int("stretch", stretch)}, sizes...),
-		Groups:   lw.Grid(ceilDiv(columns*parts, 64)),
+		Groups:   lw.Grid(ceilDiv(columns*parts, 32)),
 	}
 	combine := Launch{
 		Shader:  "group_norm_combine",
@@ -158,7 +158,13 @@ func groupNormLower(n *Tensor, lw *Lowering) []Launch {
 		Writes:  []Operand{mean, scale},
 		Uniforms: []Uniform{Int("batch", batch), Int("rows", rows), Int("channels", c), Int("groups", at.Groups),
 			Int("parts", parts), Int("stretch", stretch), Float("eps", float32(at.Eps))},
-		Groups: lw.Grid(batch * at.Groups),
+		Forms: []Form{
+			{Name: "invocation", Groups: lw.Grid(ceilDiv(batch*at.Groups, 32))},
+			{Name: "workgroup", Defines: map[string]string{"SHARED": "1"}, Groups: lw.Grid(batch * at.Groups)},
+		},
+	}
+	if batch*at.Groups < 8 { // few long sums: better shared by a workgroup anywhere
+		combine.Forms = combine.Forms[1:]
 	}
 	apply := Launch{
 		Shader:   "group_norm_apply",

@@ -1,4 +1,4 @@
-// One workgroup a group: combines the means and squared deviations [batch parts channels] of its channels' stretches (Chan et
+// An invocation a group, or with SHARED a workgroup: combines the means and squared deviations [batch parts channels] of its channels' stretches (Chan et
 // al., 1979) into the mean and the factor gamma / sigma for every channel [batch channels].
 #include "grid.glsl"
 #include "index.glsl"
@@ -12,7 +12,10 @@ uniform int batch, rows, channels, groups, parts, stretch;
 uniform float eps;
 layout(std430, binding = 0) writeonly buffer Y0 { float mean_of[]; };
 layout(std430, binding = 1) writeonly buffer Y1 { float scale_of[]; };
-shared float partial[32];
+
+#ifdef SHARED
+const int LANES = 32;
+shared float partial[LANES];
 
 // All invocations of the workgroup are here, and see what the others wrote: barrier() alone does not promise the second.
 void meet() {
@@ -24,7 +27,7 @@ float total(float v) {
     int lane = int(gl_LocalInvocationID.x);
     partial[lane] = v;
     meet();
-    for (int reach = 16; reach > 0; reach /= 2) {
+    for (int reach = LANES / 2; reach > 0; reach /= 2) {
         if (lane < reach) {
             partial[lane] += partial[lane + reach];
         }
@@ -34,33 +37,41 @@ float total(float v) {
     meet();
     return all;
 }
+#else
+const int LANES = 1;
+float total(float v) { return v; }
+#endif
 
 void main() {
-    int group = group_index();
+#ifdef SHARED
+    int group = group_index(), lane = int(gl_LocalInvocationID.x);
+#else
+    int group = invocation_index(), lane = 0;
+#endif
     if (group >= batch * groups) {
         return;
     }
-    int lane = int(gl_LocalInvocationID.x), width = channels / groups;
+    int width = channels / groups;
     int image = group / groups;
     int first = (group - image * groups) * width;
     float count = float(rows) * float(width);
     float origin = texelFetch(Means, image * parts * channels + first).x;
     float sum = 0.0;
-    for (int e = lane; e < parts * width; e += 32) {
+    for (int e = lane; e < parts * width; e += LANES) {
         int p = quotient(e, width);
         float n = float(min(stretch, rows - p * stretch));
         sum += n * (texelFetch(Means, (image * parts + p) * channels + first + e - p * width).x - origin);
     }
     float mean = origin + total(sum) / count;
     float square = 0.0;
-    for (int e = lane; e < parts * width; e += 32) {
+    for (int e = lane; e < parts * width; e += LANES) {
         int p = quotient(e, width);
         int at = (image * parts + p) * channels + first + e - p * width;
         float d = texelFetch(Means, at).x - mean;
         square += texelFetch(Squares, at).x + float(min(stretch, rows - p * stretch)) * d * d;
     }
     float scale = 1.0 / sqrt(total(square) / count + eps);
-    for (int k = lane; k < width; k += 32) {
+    for (int k = lane; k < width; k += LANES) {
         mean_of[image * channels + first + k] = mean;
 #ifdef AFFINE
         scale_of[image * channels + first + k] = scale * texelFetch(Gamma, first + k).x;

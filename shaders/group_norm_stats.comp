@@ -2,7 +2,7 @@
 // [batch parts columns]. Sums are of differences to the stretch's first element, so that a large mean costs no digits.
 #include "grid.glsl"
 #include "index.glsl"
-layout(local_size_x = 64) in;
+layout(local_size_x = 32) in;
 uniform samplerBuffer X;
 uniform int batch, rows, columns, parts, stretch;
 #ifdef QUAD

@@ -140,3 +140,9 @@ func (c *Case) graph(asInputs bool) (g *compute.Graph, in []*compute.Tensor, y *
 	}
 	return g, in, c.Build(g, in), feed
 }
+
+// Tensor records the case in a graph of its own and gives the result, or the error of an op that refuses its operands.
+func (c *Case) Tensor() (*compute.Tensor, error) {
+	_, _, y, _ := c.graph(false)
+	return y, y.Err()
+}
