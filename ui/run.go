@@ -120,7 +120,14 @@ func (s *shell) leave() {
 // obeySignals lets an interrupt or a polite kill leave in order. The toolkit installs a handler of its own that would end GLFW
 // under a running engine; it is taken out first.
 func (s *shell) obeySignals() {
-	const installed = 300 * time.Millisecond // the toolkit's handler is in place well before
+	const installed = 300 * time.Millisecond // after its loop began to turn, the toolkit's handler is in place well before
+	turning := make(chan struct{})
+	s.post(func() { close(turning) })
+	select {
+	case <-turning:
+	case <-s.stop:
+		return
+	}
 	select {
 	case <-time.After(installed):
 	case <-s.stop:

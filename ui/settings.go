@@ -101,7 +101,11 @@ func (p *settingsPanel) setFolder(folder string) {
 		return
 	}
 	go func() {
-		err := library.Writable(folder)
+		target := folder
+		if target == "" {
+			target = library.DefaultFolder()
+		}
+		err := library.CheckFolder(target)
 		p.shell.post(func() {
 			if err != nil {
 				p.problem.Set(err.Error(), kit.Loss)

@@ -10,13 +10,21 @@ import (
 
 // CheckPath says before any work is done whether a picture can be written to path. The error is a *SaveError.
 func CheckPath(path string) error {
+	if err := checkName(path); err != nil {
+		return err
+	}
+	return CheckFolder(filepath.Dir(path))
+}
+
+// checkName refuses what cannot be the name of a picture's file.
+func checkName(path string) error {
 	if ext := strings.ToLower(filepath.Ext(path)); ext != ".png" {
 		return &SaveError{Path: path, Reason: fmt.Sprintf("pictures are written as .png, not %q", ext), Advice: "Give a name that ends in .png.", Err: errors.ErrUnsupported}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return &SaveError{Path: path, Reason: "this is a folder", Advice: "Give the name of a file.", Err: errors.ErrUnsupported}
 	}
-	return CheckFolder(filepath.Dir(path))
+	return nil
 }
 
 // CheckFolder says whether files can be written to a folder, which is made where it is missing. The error is a *SaveError.
@@ -29,5 +37,8 @@ func CheckFolder(folder string) error {
 		return saveError(folder, err)
 	}
 	f.Close()
-	return os.Remove(f.Name())
+	if err := os.Remove(f.Name()); err != nil {
+		return saveError(folder, err)
+	}
+	return nil
 }

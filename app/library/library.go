@@ -79,26 +79,6 @@ func (l *Library) Save(img *image.NRGBA, meta Meta) (string, error) {
 	return path, nil
 }
 
-// Writable makes a folder if need be and tells whether pictures can be saved in it; empty means DefaultFolder. The error is a
-// *SaveError.
-func Writable(folder string) error {
-	if folder == "" {
-		folder = DefaultFolder()
-	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return saveError(folder, err)
-	}
-	probe, err := os.CreateTemp(folder, ".atelier-*.part")
-	if err != nil {
-		return saveError(folder, err)
-	}
-	probe.Close()
-	if err := os.Remove(probe.Name()); err != nil {
-		return saveError(folder, err)
-	}
-	return nil
-}
-
 // WriteTo writes the picture to a path that somebody named, replacing a file that is there. The error is a *SaveError.
 func WriteTo(path string, img *image.NRGBA, meta Meta) error { return writeTo(path, img, meta, true) }
 
@@ -106,8 +86,8 @@ func WriteTo(path string, img *image.NRGBA, meta Meta) error { return writeTo(pa
 func WriteNew(path string, img *image.NRGBA, meta Meta) error { return writeTo(path, img, meta, false) }
 
 func writeTo(path string, img *image.NRGBA, meta Meta, replace bool) error {
-	if ext := strings.ToLower(filepath.Ext(path)); ext != ".png" {
-		return &SaveError{Path: path, Reason: fmt.Sprintf("pictures are written as .png, not %q", ext), Advice: "Give a name that ends in .png.", Err: errors.ErrUnsupported}
+	if err := checkName(path); err != nil {
+		return err
 	}
 	data, err := Encode(img, meta)
 	if err != nil {

@@ -156,6 +156,24 @@ func TestWriteToReplacesAndWriteNewDoesNot(t *testing.T) {
 	}
 }
 
+func TestCheckPathBeforeTheWork(t *testing.T) {
+	folder := t.TempDir()
+	os.Mkdir(filepath.Join(folder, "dir.png"), 0o755)
+	os.WriteFile(filepath.Join(folder, "file"), nil, 0o644)
+	for name, want := range map[string]string{"a.png": "", "new/b.PNG": "", "a.jpg": "written as .png", "dir.png": "this is a folder", "file/a.png": "a file is in the way"} {
+		err := CheckPath(filepath.Join(folder, name))
+		if (want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	if err := WriteTo(filepath.Join(folder, "dir.png"), sample(), meta); err == nil || !strings.Contains(err.Error(), "this is a folder") {
+		t.Errorf("writing to a folder: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(folder, ".atelier-*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestFailuresSayWhatWhereAndWhatToDo(t *testing.T) {
 	blocked := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(blocked, nil, 0o644)

@@ -48,7 +48,7 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 	s.queue.Hide()
 	s.panel = kit.NewIconButton(tips, kit.IconPanel, kit.Tip{Name: "Session panel", Key: "Ctrl+B", Text: "Show or hide what was made in this session."}, togglePanel)
 	s.picture.OnView = s.viewed
-	s.empty = container.NewCenter()
+	s.empty = container.New(emptyLayout{})
 	s.zoom = kit.Row(kit.Gap, -1, s.percent, s.fit, actual)
 	s.zoom.Hide()
 	bar := container.NewStack(kit.NewBacking(kit.Panel),
@@ -108,33 +108,36 @@ func (s *stage) viewed(percent float64, fit bool) {
 
 // teach fills the empty canvas with example prompts.
 func (s *stage) teach(examples []string, try func(string), tips *kit.Tips) {
-	title := kit.NewLabel("Describe a picture to begin", kit.Title, kit.Text)
+	title := kit.NewLine("Describe a picture to begin", kit.Title, kit.Text, 100)
 	title.Align = fyne.TextAlignCenter
-	hint := kit.NewLabel("Write in the prompt and press Ctrl+Enter.", kit.Body, kit.Secondary)
+	hint := kit.NewLine("Write in the prompt and press Ctrl+Enter.", kit.Body, kit.Secondary, 100)
 	if len(examples) > 0 {
 		hint.Text = "Write in the prompt and press Ctrl+Enter, or try one of these."
 	}
 	hint.Align = fyne.TextAlignCenter
 	rows := []fyne.CanvasObject{title, hint, kit.Inset(0, kit.Tight, kit.NewLabel("", 4, kit.Text))}
 	for _, e := range examples[:min(3, len(examples))] {
-		b := kit.NewButton(tips, kit.Shorten(e, kit.Body, exampleWidth-60), kit.Plain, kit.Tip{Name: "Example", Text: "Write this prompt and make the picture."}, func() { try(e) })
-		b.Icon, b.Left, b.Height = kit.IconSpark, true, 40
-		rows = append(rows, container.New(fixedWidth{exampleWidth}, b))
+		b := kit.NewButton(tips, e, kit.Plain, kit.Tip{Name: "Example", Text: "Write this prompt and make the picture."}, func() { try(e) })
+		b.Icon, b.Left, b.Height, b.Width = kit.IconSpark, true, 40, 100
+		rows = append(rows, b)
 	}
 	s.empty.Objects = []fyne.CanvasObject{kit.Column(kit.Gap, rows...)}
 	s.empty.Refresh()
 }
 
-type fixedWidth struct{ width float32 }
+// emptyLayout puts its one object in the middle, exampleWidth wide where there is room.
+type emptyLayout struct{}
 
 // MinSize implements fyne.Layout.
-func (f fixedWidth) MinSize(objects []fyne.CanvasObject) fyne.Size {
-	return fyne.NewSize(f.width, objects[0].MinSize().Height)
-}
+func (emptyLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.Size{} }
 
 // Layout implements fyne.Layout.
-func (f fixedWidth) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	objects[0].Resize(size)
+func (emptyLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	for _, o := range objects {
+		own := fyne.NewSize(min(exampleWidth, size.Width-2*kit.Wide), o.MinSize().Height)
+		o.Resize(own)
+		o.Move(fyne.NewPos((size.Width-own.Width)/2, (size.Height-own.Height)/2))
+	}
 }
 
 // display puts a picture on the canvas and clears the empty state away.

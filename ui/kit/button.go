@@ -28,6 +28,7 @@ type Button struct {
 	Bright   bool // a quiet button that is drawn like the one under the pointer, without its box
 	Left     bool // text at the left instead of the middle
 	Height   float32
+	Width    float32 // least width where the text may be shortened to it; 0: as wide as the text
 	TextSize float32
 	OnTapped func()
 
@@ -141,7 +142,10 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 		if b.Text == "" {
 			return fyne.NewSize(b.Height, b.Height)
 		}
-		w := text.MinSize().Width + 2*pad()
+		if b.Width > 0 {
+			return fyne.NewSize(b.Width, b.Height)
+		}
+		w := measure(b.Text, b.TextSize).Width + 2*pad()
 		if b.Icon != "" {
 			w += iconSize + 6
 		}
@@ -154,6 +158,13 @@ func (b *Button) CreateRenderer() fyne.WidgetRenderer {
 		box.Resize(size)
 		ring.Resize(size.AddWidthHeight(4, 4))
 		ring.Move(fyne.NewPos(-2, -2))
+		room := size.Width - 2*pad()
+		if b.Icon != "" {
+			room -= iconSize + 6
+		}
+		if b.Text != "" {
+			text.Text = Shorten(b.Text, b.TextSize, room)
+		}
 		content := text.MinSize().Width
 		if b.Icon != "" {
 			content += iconSize
