@@ -1,6 +1,8 @@
 package compute_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"testing"
 
@@ -140,6 +142,50 @@ func TestPassThroughGradients(t *testing.T) {
 				t.Errorf("%s: the gradient is %v, not [1 3 -4.5]", dev.Name(), got)
 				break
 			}
+		}
+	}
+}
+
+// otherForms is a device that takes the last form of every launch, where the software driver takes the first.
+type otherForms struct{ compute.Device }
+
+var errOneForm = errors.New("no launch has a choice of forms")
+
+func (o otherForms) Load(ctx context.Context, p *compute.Plan) (compute.Executable, error) {
+	choice := false
+	for _, s := range p.Steps {
+		for i := range s.Launches {
+			if f := s.Launches[i].Forms; len(f) > 1 {
+				s.Launches[i].Forms, choice = f[len(f)-1:], true
+			}
+		}
+	}
+	if !choice {
+		return nil, errOneForm
+	}
+	return o.Device.Load(ctx, p)
+}
+
+// TestOtherForms: the forms that a GPU would choose compute the same.
+func TestOtherForms(t *testing.T) {
+	devs, err := devices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := map[string]int{}
+	for _, c := range computetest.Cases() {
+		if c.Bench || checked[c.Op] >= 12 {
+			continue
+		}
+		if err := computetest.CheckDevice(t.Context(), otherForms{devs[0]}, c); err == nil {
+			checked[c.Op]++
+		} else if !errors.Is(err, errOneForm) {
+			t.Error(err)
+		}
+	}
+	for _, op := range []string{"group_norm", "layer_norm", "rms_norm", "softmax"} {
+		if checked[op] == 0 {
+			t.Errorf("%s has no case with a choice of forms", op)
 		}
 	}
 }

@@ -126,9 +126,49 @@ func groupNormParts(columns, rows int) int {
 	return max(1, min(ceilDiv(4096, columns), rows/32, 64))
 }
 
-// groupNormLower computes each channel's mean and squared deviations over stretches of rows, combines them for each group
-// into a mean and a factor per channel, and applies those with beta and the activation.
+// smallGroup is up to how many texels or elements a group is normalised in one launch: three launches cost more than they
+// bring there.
+const smallGroup = 256
+
 func groupNormLower(n *Tensor, lw *Lowering) []Launch {
+	at := n.Attr.(*GroupNormAttr)
+	count, width := n.shape[0]*at.Groups, n.shape.Last()/at.Groups
+	items := n.shape.Size() / count
+	if width%4 == 0 {
+		items /= 4
+	}
+	if items <= smallGroup && count >= 8 {
+		return []Launch{groupNormSmall(n, lw)}
+	}
+	return groupNormLarge(n, lw)
+}
+
+// groupNormSmall is an invocation or a workgroup for each group.
+func groupNormSmall(n *Tensor, lw *Lowering) Launch {
+	at, c, count := n.Attr.(*GroupNormAttr), n.shape.Last(), n.shape[0]*n.Attr.(*GroupNormAttr).Groups
+	defines, item := map[string]string{"ACT": at.Act.GLSL()}, 1
+	if c/at.Groups%4 == 0 {
+		defines["QUAD"], item = "1", 4
+	}
+	l := Launch{
+		Shader:  "group_norm",
+		Defines: defines,
+		Reads:   []Operand{Read("X", n.In[0], item)},
+		Writes:  []Operand{Write(n)},
+		Uniforms: []Uniform{Int("rows", count), Int("columns", n.shape.Size()/count/item), Int("groups", at.Groups), Int("width", c/at.Groups/item),
+			Int("stride", c/item), Int("batch_stride", n.shape.Size()/n.shape[0]/item), Float("eps", float32(at.Eps))},
+		Forms: rowForms(lw, count),
+	}
+	if at.Affine {
+		defines["AFFINE"] = "1"
+		l.Reads = append(l.Reads, Read("Gamma", n.In[1], item), Read("Beta", n.In[2], item))
+	}
+	return l
+}
+
+// groupNormLarge computes each channel's mean and squared deviations over stretches of rows, combines them for each group
+// into a mean and a factor per channel, and applies those with beta and the activation.
+func groupNormLarge(n *Tensor, lw *Lowering) []Launch {
 	at, x := n.Attr.(*GroupNormAttr), n.In[0]
 	batch, c := n.shape[0], n.shape.Last()
 	rows := n.shape.Size() / batch / c

@@ -143,20 +143,24 @@ func rowLaunch(n *Tensor, lw *Lowering, shader string, uniforms ...Uniform) Laun
 	if n.shape.Last()%4 == 0 {
 		defines["QUAD"], width = "1", 4
 	}
-	count := rows(n)
-	forms := []Form{
-		{Name: "invocation", Groups: lw.Grid(ceilDiv(count, 32))},
-		{Name: "workgroup", Defines: map[string]string{"SHARED": "1"}, Groups: lw.Grid(count)},
-	}
-	if count < 16 {
-		forms = forms[1:]
-	}
 	return Launch{
 		Shader:   shader,
 		Defines:  defines,
 		Reads:    []Operand{Read("X", n.In[0], width)},
 		Writes:   []Operand{Write(n)},
-		Uniforms: append(uniforms, Int("rows", count), Int("columns", n.shape.Last()/width)),
-		Forms:    forms,
+		Uniforms: append(uniforms, Int("rows", rows(n)), Int("columns", n.shape.Last()/width)),
+		Forms:    rowForms(lw, rows(n)),
 	}
+}
+
+// rowForms are the two ways of include/rows.glsl to reduce count rows; few rows are always shared.
+func rowForms(lw *Lowering, count int) []Form {
+	forms := []Form{
+		{Name: "invocation", Groups: lw.Grid(ceilDiv(count, 16))},
+		{Name: "workgroup", Defines: map[string]string{"SHARED": "1"}, Groups: lw.Grid(count)},
+	}
+	if count < 8 {
+		return forms[1:]
+	}
+	return forms
 }

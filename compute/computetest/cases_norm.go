@@ -43,6 +43,10 @@ func groupNormCases() []Case {
 		{[]int{1, 9, 7, 30}, 5, compute.ActSiLU, false},
 		{[]int{2, 64}, 8, compute.ActNone, false},
 		{[]int{1, 2, 1280}, 32, compute.ActSiLU, false},
+		{[]int{2, 9, 7, 64}, 8, compute.ActSiLU, false},
+		{[]int{2, 16, 16, 64}, 32, compute.ActNone, false},
+		{[]int{9, 300, 12}, 1, compute.ActSiLU, false},
+		{[]int{2, 41, 41, 32}, 4, compute.ActNone, false},
 	} {
 		ch := []int{compute.Shape(c.shape).Last()}
 		cs = append(cs, Case{Op: "group_norm", Name: fmt.Sprint(c.shape, " by ", c.groups, " ", c.act), Grad: c.grad,

@@ -62,7 +62,7 @@ float row_top(float v) {
     return all;
 }
 #else
-layout(local_size_x = 32) in;
+layout(local_size_x = 16) in;
 const int LANES = 1;
 int lane() { return 0; }
 int row_index() { return invocation_index(); }
