@@ -250,6 +250,9 @@ func (w *Workspace) runs(snap job.Snapshot) {
 		w.running, w.follow = snap.ID, true
 		w.showButton(true)
 		w.stage.notice.Dismiss()
+		if w.stage.picture.Image() == nil { // an empty frame of the coming size says at once that something happens
+			w.stage.display(image.NewNRGBA(image.Rect(0, 0, 1, 1)), image.Pt(snap.Request.Width, snap.Request.Height))
+		}
 	}
 	w.stage.progress(snap)
 	if w.follow && snap.Preview != nil {
