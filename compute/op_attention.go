@@ -21,7 +21,8 @@ type AttentionAttr struct {
 }
 
 const (
-	// attentionFusedDim is the largest head size of the fused kernel; wider heads are composed of products and softmax.
+	// attentionFusedDim is the largest head size of the fused kernel; wider heads, and those that do not fill texels, are
+	// composed of products and softmax.
 	attentionFusedDim = 128
 	// attentionScores bounds the scores that a composed attention holds at a time.
 	attentionScores = 1 << 24
@@ -51,7 +52,7 @@ func Attention(q, k, v *Tensor, o AttentionOpts) *Tensor {
 	if at.Scale == 0 {
 		at.Scale = 1 / math.Sqrt(float64(g.d))
 	}
-	if g.d > attentionFusedDim || g.dv != g.d {
+	if g.d > attentionFusedDim || g.d%4 != 0 || g.dv != g.d {
 		return attentionComposed(q, k, v, o.Mask, at, g)
 	}
 	return newNode(opAttention, at, in...)
@@ -68,6 +69,7 @@ var opAttention = register(&Op{
 		return g.b * g.tq * g.h
 	},
 	Ref:   attentionRef,
+	Lower: attentionLower,
 	FLOPs: func(n *Tensor) float64 {
 		g, _ := attentionGeometry(n)
 		return 2 * float64(g.b*g.h) * float64(g.tq) * float64(g.tk) * float64(g.d+g.dv)

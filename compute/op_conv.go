@@ -83,6 +83,7 @@ var opConv2D = register(&Op{
 	Name:  "conv2d",
 	Shape: convShape,
 	Ref:   convRef,
+	Lower: convLower,
 	FLOPs: func(n *Tensor) float64 {
 		g, _ := convGeometry(n)
 		return 2 * float64(n.shape.Size()) * float64(g.kh*g.kw*g.cg)

@@ -35,6 +35,7 @@ var opMatMul = register(&Op{
 	Name:  "matmul",
 	Shape: matMulShape,
 	Ref:   matMulRef,
+	Lower: matMulLower,
 	FLOPs: func(n *Tensor) float64 {
 		g, _ := matMulGeometry(n)
 		return 2 * float64(n.shape.Size()) * float64(g.k)
@@ -128,6 +129,9 @@ func matMulShape(n *Tensor) (Shape, error) {
 	g, err := matMulGeometry(n)
 	if err != nil {
 		return nil, err
+	}
+	if axes := len(g.fold(at.TransA).lead); axes > matMulBatchAxes {
+		return nil, fmt.Errorf("leading axes broadcast in %d separate stretches: %v · %v; reshape to at most %d", axes, n.In[0].shape, n.In[1].shape, matMulBatchAxes)
 	}
 	s := append(append(Shape(nil), g.lead...), g.m, g.n)
 	next := 2

@@ -1,0 +1,48 @@
+package compute
+
+// convLower computes a convolution as a product whose left side is gathered, or as a plain product where the kernel is one
+// pixel.
+func convLower(n *Tensor, lw *Lowering) []Launch {
+	at := n.Attr.(*ConvAttr)
+	g, _ := convGeometry(n)
+	bias, residual := at.operands(n)
+	t := tile{
+		parts: at.Groups, groups: at.Groups, m: g.b * g.ho * g.wo, n: g.co / at.Groups,
+		steps: g.kh * g.kw * ceilDiv(g.cg, 4), segment: ceilDiv(g.cg, 4),
+		act: at.Act, bias: bias, pixels: g.ho * g.wo, residual: residual, defines: map[string]string{},
+	}
+	perPicture := bias != nil && len(bias.shape) == 2 && t.whole() && t.pixels%onePictureRows != 0
+	single := at.Groups == 1 && g.kh*g.kw == 1 && at.Stride == [2]int{1, 1} && at.Pad == [4]int{}
+	if single && (bias == nil || len(bias.shape) == 1 || !t.whole()) {
+		t.shader = "matmul"
+		a, ua := matMulOperand("A", "a", n.In[0], false, t.m, g.ci, t.defines)
+		b, ub := matMulOperand("B", "b", n.In[1], false, g.co, g.ci, t.defines)
+		t.reads = []Operand{a, b}
+		t.uniforms = append(append(append(ua, ub...), Int("inner", g.ci)), noBatch()...)
+		return t.lower(n, lw)
+	}
+	pictured := 0
+	if perPicture {
+		pictured, t.parts, t.m = 1, at.Groups*g.b, g.ho*g.wo
+	}
+	width := 4
+	if g.cg%4 != 0 {
+		width = 1
+		t.defines["SINGLE"] = "1"
+	}
+	t.shader = "conv2d"
+	t.reads = []Operand{Read("X", n.In[0], width), Read("W", n.In[1], width)}
+	t.uniforms = []Uniform{
+		Int("groups", at.Groups), Int("pictured", pictured), Int("inner", g.cg),
+		Int("pixelsX", g.h*g.w), Int("widthX", g.w), Int("heightX", g.h), Int("widthY", g.wo), Int("pixelsY", g.ho*g.wo),
+		Int("strideY", at.Stride[0]), Int("strideX", at.Stride[1]), Int("dilationY", at.Dilation[0]), Int("dilationX", at.Dilation[1]),
+		Int("top", at.Pad[0]), Int("before", at.Pad[2]), Int("kernelX", g.kw),
+		Int("channelsX", g.ci/width), Int("channels", g.cg/width), Int("lineW", g.kh*g.kw*g.cg/width),
+	}
+	return t.lower(n, lw)
+}
+
+// noBatch is the uniforms of a product with one part.
+func noBatch() []Uniform {
+	return []Uniform{Int("batch0", 1), Int("batch1", 1), Int("a0", 0), Int("a1", 0), Int("a2", 0), Int("b0", 0), Int("b1", 0), Int("b2", 0)}
+}
