@@ -33,6 +33,9 @@ func checkOps(t *testing.T, ops ...string) {
 			t.Errorf("op %s has no cases", op)
 		}
 		for _, c := range cases {
+			if c.Bench {
+				continue // large, and like the others; their definitions take minutes
+			}
 			t.Run(c.String(), func(t *testing.T) {
 				for _, dev := range devs {
 					if err := computetest.CheckDevice(t.Context(), dev, c); err != nil {

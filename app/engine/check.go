@@ -36,7 +36,7 @@ func (e *Engine) check(ctx context.Context, each func(i, n int, r Result)) ([]Re
 	if e.GL != nil {
 		e.GL.Distrust() // a verdict is about the shaders, not about what stands in for them
 	}
-	cases := computetest.Cases()
+	cases := slices.DeleteFunc(computetest.Cases(), func(c computetest.Case) bool { return c.Bench }) // those are large, and alike
 	for i, c := range cases {
 		if err := ctx.Err(); err != nil {
 			return all, err

@@ -310,6 +310,9 @@ func (e *Executable) Run(ctx stdcontext.Context, in, out map[string][]float32) e
 				e.device.read(e.buffer(o.T), o.T.DType(), dst)
 			}
 		}
+		if len(out) == 0 {
+			gl.Finish() // nothing was read, and the caller still wants the run to be over
+		}
 		return e.device.glError("running a plan")
 	})
 }
