@@ -25,9 +25,13 @@ func TestBuiltIn(t *testing.T) {
 		if i := p.Info(); i.Width != 256 || i.Height != 256 || !i.Transparent || len(i.Examples) == 0 || i.Sampler != "ddim" {
 			t.Errorf("info %+v", i)
 		}
+		must(t, p.Warm(context.Background(), Request{}))
 		r, err := p.Run(context.Background(), Request{Prompt: "red heart, 3d", Seed: 1}, nil)
 		must(t, err)
 		t.Logf("%s: %v", r.Device, r.Seconds)
+		if r.Seconds["load"] > 0.05 {
+			t.Errorf("loading took %v s after Warm", r.Seconds["load"])
+		}
 		picture := r.Images[0]
 		if picture.Rect != image.Rect(0, 0, 256, 256) {
 			t.Fatalf("the picture is %v", picture.Rect)

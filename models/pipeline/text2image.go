@@ -203,7 +203,8 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 	return s.largest(), nil
 }
 
-// Warm loads the model for a request, so that a run of the same size starts at once.
+// Warm loads the model for a request, so that a run of the same size starts at once. Small models are also replayed once,
+// on zeros: some drivers finish compiling a program only when it first runs.
 func (t *Text2Image) Warm(ctx context.Context, r Request) error {
 	r, err := t.Resolve(r)
 	if err != nil {
@@ -211,8 +212,26 @@ func (t *Text2Image) Warm(ctx context.Context, r Request) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.prepare(ctx, t.setting(r))
+	if err := t.prepare(ctx, t.setting(r)); err != nil || !t.stages.together {
+		return err
+	}
+	for _, st := range t.stages.all() {
+		if st.plan.FLOPs() > rehearsed {
+			continue
+		}
+		in := map[string][]float32{}
+		for _, x := range st.plan.Inputs {
+			in[x.Name()] = make([]float32, x.Shape().Size())
+		}
+		if err := t.stages.run(ctx, t.dev, st, in, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// rehearsed bounds the arithmetic of a stage that Warm replays: a second or so on the slowest driver.
+const rehearsed = 1e10
 
 // plan gives the stages of a setting, compiled and checked against the device's memory.
 func (t *Text2Image) plan(s setting) (*stages, error) {
