@@ -12,6 +12,7 @@ import (
 	"atelier/app/engine"
 	"atelier/compute"
 	"atelier/compute/computetest"
+	"atelier/compute/opengl"
 	"atelier/models/pipeline"
 )
 
@@ -50,28 +51,28 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	}
 	defer e.Close()
 	t := table{Device: e.Device.Name()}
-	if e.GL != nil {
-		ceiling, err := e.GL.Ceiling(ctx)
-		if err != nil {
-			return err
-		}
-		t.GFLOPS, t.GBps = ceiling.FLOPS/1e9, ceiling.Copy/1e9
-	}
 	if !c.JSON {
-		fmt.Printf("%s\n", t.Device)
-		if e.GL != nil {
-			fmt.Printf("ceilings measured now: %.1f GFLOP/s multiply-add on registers, %.1f GB/s copy\n", t.GFLOPS, t.GBps)
-		}
-		fmt.Printf("%-18s %-44s %10s %10s %8s  %s\n", "op", "case", "median", "rate", "", "share of ceiling")
+		fmt.Printf("%s\n%-12s %-44s %10s %10s %-8s %s\n", t.Device, "op", "case", "median", "rate", "", "share of the ceiling measured beside it")
+	}
+	before, err := ceiling(ctx, e)
+	if err != nil {
+		return err
 	}
 	for _, k := range computetest.Cases() {
 		if !k.Bench || c.Op != "" && k.Op != c.Op {
 			continue
 		}
-		row, err := timeCase(ctx, e.Device, k, &t)
+		row, err := timeCase(ctx, e.Device, k)
 		if err != nil {
 			return err
 		}
+		after, err := ceiling(ctx, e)
+		if err != nil {
+			return err
+		}
+		row.compare(max(before.FLOPS, after.FLOPS), max(before.Copy, after.Copy))
+		t.GFLOPS, t.GBps = max(t.GFLOPS, before.FLOPS/1e9, after.FLOPS/1e9), max(t.GBps, before.Copy/1e9, after.Copy/1e9)
+		before = after
 		t.Ops = append(t.Ops, row)
 		if !c.JSON {
 			row.print()
@@ -88,6 +89,9 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(t)
 	}
+	if t.GFLOPS > 0 {
+		fmt.Printf("best ceilings of the run: %.1f GFLOP/s multiply-add on registers, %.1f GB/s copy\n", t.GFLOPS, t.GBps)
+	}
 	if t.Picture != nil {
 		fmt.Printf("one picture of the built-in model, 20 steps with guidance, warm: %.2f s (denoise %.2f, decode %.2f, upscale %.2f)\n",
 			t.Picture["total"], t.Picture["denoise"], t.Picture["decode"], t.Picture["upscale"])
@@ -96,7 +100,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 }
 
 // timeCase runs a case for about a second after two runs that warm it up, and takes the median.
-func timeCase(ctx context.Context, dev compute.Device, k computetest.Case, t *table) (timing, error) {
+func timeCase(ctx context.Context, dev compute.Device, k computetest.Case) (timing, error) {
 	l, err := k.Load(ctx, dev)
 	if err != nil {
 		return timing{}, err
@@ -120,16 +124,29 @@ func timeCase(ctx context.Context, dev compute.Device, k computetest.Case, t *ta
 	row := timing{Op: k.Op, Case: k.Name, Seconds: times[len(times)/2], Runs: len(times)}
 	if l.FLOPs > 0 {
 		row.GFLOPS = l.FLOPs / row.Seconds / 1e9
-		if t.GFLOPS > 0 {
-			row.Share, row.Of = row.GFLOPS/t.GFLOPS, "fma"
-		}
-		return row, nil
-	}
-	row.GBps = float64(l.Bytes) / row.Seconds / 1e9
-	if t.GBps > 0 {
-		row.Share, row.Of = row.GBps/t.GBps, "copy"
+	} else {
+		row.GBps = float64(l.Bytes) / row.Seconds / 1e9
 	}
 	return row, nil
+}
+
+// ceiling is the best that the device does at this moment; zero on the host.
+func ceiling(ctx context.Context, e *engine.Engine) (opengl.Ceiling, error) {
+	if e.GL == nil {
+		return opengl.Ceiling{}, nil
+	}
+	return e.GL.Ceiling(ctx)
+}
+
+// compare gives the row its share of the ceilings that were measured just before and just after it: the machine's own speed
+// changes while a table is made.
+func (r *timing) compare(flops, copied float64) {
+	switch {
+	case r.GFLOPS > 0 && flops > 0:
+		r.Share, r.Of = r.GFLOPS*1e9/flops, "fma"
+	case r.GBps > 0 && copied > 0:
+		r.Share, r.Of = r.GBps*1e9/copied, "copy"
+	}
 }
 
 func (r timing) print() {
@@ -141,7 +158,7 @@ func (r timing) print() {
 	if r.Of != "" {
 		share = fmt.Sprintf("%3.0f %% of %s", 100*r.Share, r.Of)
 	}
-	fmt.Printf("%-18s %-44s %7.2f ms %10.1f %-8s %s\n", r.Op, r.Case, 1000*r.Seconds, rate, unit, share)
+	fmt.Printf("%-12s %-44s %7.2f ms %10.1f %-8s %s\n", r.Op, r.Case, 1000*r.Seconds, rate, unit, share)
 }
 
 // timePicture makes one picture to warm up and times the next.

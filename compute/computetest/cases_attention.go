@@ -10,7 +10,7 @@ func attentionCases() []Case {
 	type size struct{ b, h, hk, tq, tk, d int }
 	var cs []Case
 	add := func(s size, causal bool, mask []int, grad, bench bool) {
-		name := fmt.Sprintf("%d pictures %d/%d heads of %d, %d queries %d keys", s.b, s.h, s.hk, s.d, s.tq, s.tk)
+		name := fmt.Sprintf("%d·%d/%d heads of %d, %d queries, %d keys", s.b, s.h, s.hk, s.d, s.tq, s.tk)
 		in := []In{{Shape: []int{s.b, s.tq, s.h * s.d}, Param: bench}, {Shape: []int{s.b, s.tk, s.hk * s.d}, Param: bench}, {Shape: []int{s.b, s.tk, s.hk * s.d}, Param: bench}}
 		if causal {
 			name += " causal"
