@@ -25,6 +25,7 @@ var opConv2DGradWeight = register(&Op{
 	Name:  "conv2d_grad_weight",
 	Shape: convGradWeightShape,
 	Ref:   convGradWeightRef,
+	Lower: convGradWeightLower,
 	FLOPs: func(n *Tensor) float64 {
 		dy := n.In[1].shape
 		return 2 * float64(n.shape.Size()) * float64(dy[0]*dy[1]*dy[2])

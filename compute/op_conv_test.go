@@ -29,3 +29,26 @@ func TestConv2DMistakes(t *testing.T) {
 		return compute.Conv1D(g.Input("x", 1, 4, 4, 8), g.Input("w", 8, 3, 8), compute.ConvOpts{})
 	})
 }
+
+func TestConvTranspose2D(t *testing.T) { checkOps(t, "conv_transpose2d") }
+
+func TestConvTranspose2DShared(t *testing.T) { checkShared(t, "conv_transpose2d") }
+
+func TestConv2DGradWeight(t *testing.T) { checkOps(t, "conv2d_grad_weight") }
+
+func TestConv2DGradWeightShared(t *testing.T) { checkShared(t, "conv2d_grad_weight") }
+
+func TestConvTranspose2DMistakes(t *testing.T) {
+	wantMistake(t, "conv_transpose2d: output padding [2 0] must be smaller than the stride [2 2]", func(g *compute.Graph) *compute.Tensor {
+		return compute.ConvTranspose2D(g.Input("x", 1, 4, 4, 8), g.Input("w", 8, 3, 3, 8), compute.ConvTransposeOpts{Stride: [2]int{2, 2}, OutputPad: [2]int{2, 0}})
+	})
+	wantMistake(t, "conv_transpose2d: padding [2 2 2 2] crops the whole result of [1 1 1 8]", func(g *compute.Graph) *compute.Tensor {
+		return compute.ConvTranspose2D(g.Input("x", 1, 1, 1, 8), g.Input("w", 8, 3, 3, 8), compute.ConvTransposeOpts{Pad: [4]int{2, 2, 2, 2}})
+	})
+	wantMistake(t, "conv_transpose2d: bias [4] must be [8]", func(g *compute.Graph) *compute.Tensor {
+		return compute.ConvTranspose2D(g.Input("x", 1, 4, 4, 8), g.Input("w", 8, 3, 3, 8), compute.ConvTransposeOpts{Bias: g.Input("b", 4)})
+	})
+	wantMistake(t, "conv2d_grad_weight: the convolution of [1 4 4 8] gives 2×2, but its gradient is [1 3 3 4]", func(g *compute.Graph) *compute.Tensor {
+		return compute.Conv2DGradWeight(g.Input("x", 1, 4, 4, 8), g.Input("dy", 1, 3, 3, 4), 3, 3, compute.ConvOpts{})
+	})
+}

@@ -51,6 +51,7 @@ var opConvTranspose2D = register(&Op{
 	Name:  "conv_transpose2d",
 	Shape: convTransposeShape,
 	Ref:   convTransposeRef,
+	Lower: convTransposeLower,
 	FLOPs: func(n *Tensor) float64 {
 		g, _ := convTransposeGeometry(n)
 		return 2 * float64(g.b*g.h*g.w) * float64(g.co*g.kh*g.kw*g.cg)

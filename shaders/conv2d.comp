@@ -57,37 +57,7 @@ ivec4 left_segment(Lines l, int segment) {
 
 ivec4 right_segment(Lines l, int segment) { return l.a + segment * channels; }
 
-#ifdef SINGLE
-float one(int at, int k) { return at < 0 || k >= inner ? 0.0 : texelFetch(X, at + k).x; }
-
-mat4 left(ivec4 at, int step) {
-    mat4 v;
-    for (int c = 0; c < 4; c++) {
-        int k = 4 * step + c;
-        v[c] = vec4(one(at.x, k), one(at.y, k), one(at.z, k), one(at.w, k));
-    }
-    return v;
-}
-
-mat4 right(ivec4 at, int step) {
-    mat4 v;
-    for (int c = 0; c < 4; c++) {
-        int k = min(4 * step + c, inner - 1);
-        v[c] = vec4(texelFetch(W, at.x + k).x, texelFetch(W, at.y + k).x, texelFetch(W, at.z + k).x, texelFetch(W, at.w + k).x);
-    }
-    return v;
-}
-#else
-vec4 four(int at, int step) { return at < 0 ? vec4(0.0) : texelFetch(X, at + step); }
-
-mat4 left(ivec4 at, int step) {
-    return across(four(at.x, step), four(at.y, step), four(at.z, step), four(at.w, step));
-}
-
-mat4 right(ivec4 at, int step) {
-    return across(texelFetch(W, at.x + step), texelFetch(W, at.y + step), texelFetch(W, at.z + step), texelFetch(W, at.w + step));
-}
-#endif
+#include "channels.glsl"
 
 int result_row(int m) { return position(m) * pitch + group_of_part() * groupPitch; }
 

@@ -188,6 +188,7 @@ void main() {
             leftStage[4 * ahead + c][quad] = a[c];
             rightStage[4 * ahead + c][quad] = b[c];
         }
+        memoryBarrierShared();
         barrier();
         for (int k = 0; k < 16; k++) {
             vec4 top = leftStage[k][2 * ty], bottom = leftStage[k][2 * ty + 1];

@@ -1,4 +1,0 @@
-package computetest
-
-func convTransposeCases() []Case { return nil }
-func convGradCases() []Case      { return nil }
