@@ -57,6 +57,7 @@ func Run(options Options) {
 	a := app.NewWithID(AppID)
 	a.SetIcon(fyne.NewStaticResource("atelier.png", icon.PNG))
 	a.Settings().SetTheme(kit.NewTheme(options.Settings.Get().Theme))
+	calmDown(a)
 	s := newShell(a, options, fyne.Do)
 	s.window.ShowAndRun()
 }

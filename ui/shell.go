@@ -141,8 +141,10 @@ func (s *shell) layout() {
 		contents = append(contents, p.content)
 	}
 	s.center = container.NewStack(contents...)
-	rail := container.NewStack(kit.NewBacking(kit.Panel), container.NewBorder(
-		kit.Column(kit.Tight, append([]fyne.CanvasObject{kit.Inset(0, 2, kit.NewLabel("", 4, kit.Text))}, top...)...), kit.Inset(0, kit.Gap, kit.Column(kit.Tight, foot...)), nil, nil))
+	// Panels need no area of their own: the window is cleared to their colour, and every layer more is paid for in each frame
+	// where a software driver draws.
+	rail := container.NewBorder(
+		kit.Column(kit.Tight, append([]fyne.CanvasObject{kit.Inset(0, 2, kit.NewLabel("", 4, kit.Text))}, top...)...), kit.Inset(0, kit.Gap, kit.Column(kit.Tight, foot...)), nil, nil)
 	frame := container.New(frameLayout{}, rail, kit.NewBacking(kit.Line), s.center, kit.NewBacking(kit.Line), s.status.content)
 	s.window.SetContent(container.NewStack(frame, s.tips.Layer))
 	s.open(0)

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/ui/kit"
 )
@@ -20,8 +19,7 @@ func newStatusBar() *statusBar {
 	b.device = kit.NewLabel("Starting engine…", kit.Caption, kit.Secondary)
 	b.saved = kit.NewLine("", kit.Caption, kit.Secondary, 100)
 	b.saved.Align = fyne.TextAlignTrailing
-	b.content = container.NewStack(kit.NewBacking(kit.Panel),
-		kit.Inset(kit.Wide, 0, kit.Row(kit.Gap, 2, b.dot, b.device, b.saved)))
+	b.content = kit.Inset(kit.Wide, 0, kit.Row(kit.Gap, 2, b.dot, b.device, b.saved))
 	return b
 }
 

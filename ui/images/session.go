@@ -86,8 +86,8 @@ func newSession(tips *kit.Tips, openFolder func()) *session {
 	s.details.Hide()
 	line := kit.NewBacking(kit.Line)
 	s.hint = kit.NewParagraph("Every picture you make is saved and appears here.", kit.Caption, kit.Secondary, 3)
-	s.content = container.NewStack(kit.NewBacking(kit.Panel), container.New(sessionLayout{},
-		kit.Row(kit.Tight, 1, title, s.count, folder), container.NewStack(s.strip, s.hint), line, s.details))
+	s.content = container.New(sessionLayout{},
+		kit.Row(kit.Tight, 1, title, s.count, folder), container.NewStack(s.strip, s.hint), line, s.details)
 	return s
 }
 

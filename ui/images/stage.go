@@ -27,6 +27,7 @@ type stage struct {
 	status  *kit.Label
 	queue   *kit.Button
 	panel   *kit.Button
+	later   *job.Snapshot // progress that is shown together with its preview; nil if none
 	content fyne.CanvasObject
 }
 
@@ -48,14 +49,14 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 	s.queue.Hide()
 	s.panel = kit.NewIconButton(tips, kit.IconPanel, kit.Tip{Name: "Session panel", Key: "Ctrl+B", Text: "Show or hide what was made in this session."}, togglePanel)
 	s.picture.OnView = s.viewed
+	s.picture.OnFrame = s.settle
 	s.empty = container.New(emptyLayout{})
 	s.zoom = kit.Row(kit.Gap, -1, s.percent, s.fit, actual)
 	s.zoom.Hide()
-	bar := container.NewStack(kit.NewBacking(kit.Panel),
-		kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 1, s.zoom, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel)))
+	bar := kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 1, s.zoom, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel))
 	line := kit.NewBacking(kit.Line)
 	s.content = container.New(stageLayout{},
-		container.NewStack(kit.NewBacking(kit.Canvas), s.picture, s.empty), line, bar, s.notice)
+		container.NewStack(s.picture, s.empty), line, bar, s.notice)
 	return s
 }
 
@@ -146,6 +147,25 @@ func (s *stage) display(img *image.NRGBA, size image.Point) {
 	s.picture.Display(img, size)
 }
 
+// form shows a running job: its preview, and with it, so that the window is painted once and not twice, its progress.
+func (s *stage) form(snap job.Snapshot, follow bool) {
+	if follow && snap.Preview != nil && snap.Preview != s.picture.Image() {
+		s.later = &snap
+		s.display(snap.Preview, image.Pt(snap.Request.Width, snap.Request.Height))
+		return
+	}
+	s.later = nil
+	s.progress(snap)
+}
+
+// settle shows the progress that waited for a preview.
+func (s *stage) settle() {
+	if s.later != nil {
+		s.progress(*s.later)
+		s.later = nil
+	}
+}
+
 // progress shows how far the running job is.
 func (s *stage) progress(snap job.Snapshot) {
 	s.meter.Set(share(snap.Progress))
@@ -154,6 +174,7 @@ func (s *stage) progress(snap job.Snapshot) {
 
 // ended shows how the last job ended.
 func (s *stage) ended(text string) {
+	s.later = nil
 	s.meter.Clear()
 	s.status.Set(text, kit.Secondary)
 }

@@ -95,8 +95,8 @@ func (w *Workspace) Content() fyne.CanvasObject { return w.content }
 func (w *Workspace) leftColumn() fyne.CanvasObject {
 	add := kit.NewButton(w.config.Tips, "", kit.Plain, kit.Tip{Name: "Add to the queue", Key: "Ctrl+Enter", Text: "Make another picture with these settings as soon as the running one is done."}, func() { w.Generate(false) })
 	add.Icon, add.Height = kit.IconPlus, 38
-	return container.NewStack(kit.NewBacking(kit.Panel), container.New(columnLayout{},
-		kit.NewLabel("Image", kit.Section, kit.Text), w.form.scroller(), kit.NewBacking(kit.Line), kit.Row(kit.Gap, 0, w.button, add)))
+	return container.New(columnLayout{},
+		kit.NewLabel("Image", kit.Section, kit.Text), w.form.scroller(), kit.NewBacking(kit.Line), kit.Row(kit.Gap, 0, w.button, add))
 }
 
 // columnLayout: headline, scrolling form, line, the main button.
@@ -254,10 +254,7 @@ func (w *Workspace) runs(snap job.Snapshot) {
 			w.stage.display(image.NewNRGBA(image.Rect(0, 0, 1, 1)), image.Pt(snap.Request.Width, snap.Request.Height))
 		}
 	}
-	w.stage.progress(snap)
-	if w.follow && snap.Preview != nil {
-		w.stage.display(snap.Preview, image.Pt(snap.Request.Width, snap.Request.Height))
-	}
+	w.stage.form(snap, w.follow)
 }
 
 func (w *Workspace) ends(snap job.Snapshot) {

@@ -37,27 +37,38 @@ func (b bare) Icon(name fyne.ThemeIconName) fyne.Resource { return b.current().I
 func (b bare) Size(name fyne.ThemeSizeName) float32 {
 	switch name {
 	case theme.SizeNameInputBorder:
-		return 0
+		return 1.5 // also the caret's width
 	case theme.SizeNameScrollBar, theme.SizeNameScrollBarSmall:
 		if b.line {
 			return 0
 		}
 	case theme.SizeNameInnerPadding:
-		return 5 // a line of text just fits into RowHeight; one pixel more and the toolkit shows a scroll bar
+		return 5 + frame
 	}
 	return b.current().Size(name)
 }
 
 func (bare) current() fyne.Theme { return fyne.CurrentApp().Settings().Theme() }
 
+// frame is how far an entry reaches beyond its field on every side.
+const frame = 3
+
 // entry is the toolkit's text entry with the studio's keys: what it has no use for goes on to the window.
 type entry struct {
 	widget.Entry
 	owner *Field
+	fresh bool // the focus came with the press that is not over yet
 }
 
 // FocusGained implements fyne.Focusable.
-func (e *entry) FocusGained() { e.Entry.FocusGained(); e.owner.focus(true) }
+func (e *entry) FocusGained() {
+	e.Entry.FocusGained()
+	e.owner.focus(true)
+	e.fresh = e.owner.right
+	if e.fresh { // a number is usually typed anew
+		e.Entry.TypedShortcut(&fyne.ShortcutSelectAll{})
+	}
+}
 
 // FocusLost implements fyne.Focusable.
 func (e *entry) FocusLost() { e.Entry.FocusLost(); e.owner.focus(false) }
@@ -78,6 +89,15 @@ func (e *entry) MouseOut() { e.owner.MouseOut() }
 func (e *entry) MouseDown(ev *desktop.MouseEvent) {
 	e.owner.tips.leave(e.owner)
 	e.Entry.MouseDown(ev)
+}
+
+// MouseUp implements desktop.Mouseable. The press that brought the focus has put the caret somewhere; all is selected again.
+func (e *entry) MouseUp(ev *desktop.MouseEvent) {
+	e.Entry.MouseUp(ev)
+	if e.fresh && e.SelectedText() == "" {
+		e.Entry.TypedShortcut(&fyne.ShortcutSelectAll{})
+	}
+	e.fresh = false
 }
 
 // DoubleTapped implements fyne.DoubleTappable.
@@ -142,7 +162,8 @@ type Field struct {
 	OnDefault func()       // double-click; nil selects a word
 
 	entry   *entry
-	styled  fyne.CanvasObject
+	styled  fyne.CanvasObject // the entry in its own theme
+	clip    *container.Clip   // what shows of it
 	right   bool
 	width   float32
 	lines   int // least height in lines
@@ -189,6 +210,7 @@ func newField(tips *Tips, placeholder string, width float32, lines int, right bo
 	}
 	f.entry.ExtendBaseWidget(f.entry)
 	f.styled = container.NewThemeOverride(f.entry, bare{line: lines == 1})
+	f.clip = container.NewClip(container.NewWithoutLayout(f.styled))
 	f.ExtendBaseWidget(f)
 	return f
 }
@@ -259,15 +281,19 @@ func (f *Field) place(size fyne.Size) {
 		need := measure(f.entry.Text, Body).Width + 2*7
 		width = max(24, min(width, need))
 	}
-	f.styled.Resize(fyne.NewSize(width, size.Height))
-	f.styled.Move(fyne.NewPos(size.Width-width, 0))
+	// The toolkit draws a frame of its own round a focused entry, in the caret's colour and as thick as the caret; it is left
+	// outside of what shows.
+	f.clip.Move(fyne.NewPos(size.Width-width+1, 1))
+	f.clip.Resize(fyne.NewSize(width-2, size.Height-2))
+	f.styled.Move(fyne.NewPos(-frame-1, -frame-1))
+	f.styled.Resize(fyne.NewSize(width+2*frame, size.Height+2*frame))
 }
 
 // CreateRenderer implements fyne.Widget.
 func (f *Field) CreateRenderer() fyne.WidgetRenderer {
 	box := canvas.NewRectangle(nil)
 	box.CornerRadius = Radius
-	r := &painter{objects: []fyne.CanvasObject{box, f.styled}}
+	r := &painter{objects: []fyne.CanvasObject{box, f.clip}}
 	r.min = func() fyne.Size {
 		if f.lines == 1 {
 			return fyne.NewSize(f.width, RowHeight)

@@ -116,6 +116,26 @@ func TestNumberKeysWheelDragAndDefault(t *testing.T) {
 	}
 }
 
+func TestNumberIsSelectedWhenEntered(t *testing.T) {
+	var n *Number
+	w, _, _ := open(t, func(tips *Tips) fyne.CanvasObject {
+		n = NewNumberField(tips, Range{Min: 64, Max: 512, Step: 64, Curve: 1, Name: "Width"}, 256, 60, Tip{})
+		return container.NewVBox(n)
+	})
+	e := n.field.entry
+	press := &desktop.MouseEvent{Button: desktop.MouseButtonPrimary, PointEvent: fyne.PointEvent{Position: fyne.NewPos(10, 10)}}
+	e.MouseDown(press)
+	e.MouseUp(press)
+	if got := e.SelectedText(); got != "256" || w.Canvas().Focused() != e {
+		t.Errorf("selected %q", got)
+	}
+	test.Type(e, "320")
+	w.Canvas().Unfocus()
+	if n.Value() != 320 {
+		t.Errorf("leaving the field commits: %v", n.Value())
+	}
+}
+
 func TestFieldPassesWhatItHasNoUseFor(t *testing.T) {
 	var f *Field
 	w, _, _ := open(t, func(tips *Tips) fyne.CanvasObject {

@@ -8,17 +8,17 @@ import (
 // Label is one line of text in a role's colour. It shortens itself with an ellipsis where it has less room than it needs.
 type Label struct {
 	surface
-	Text  string
-	Size_ float32
-	Role  fyne.ThemeColorName
-	Align fyne.TextAlign
-	Bold  bool
-	Width float32 // minimum width; below zero: as wide as the text
+	Text     string
+	TextSize float32
+	Role     fyne.ThemeColorName
+	Align    fyne.TextAlign
+	Bold     bool
+	Width    float32 // minimum width; below zero: as wide as the text
 }
 
 // NewLabel makes a label as wide as its text.
 func NewLabel(text string, size float32, role fyne.ThemeColorName) *Label {
-	l := &Label{Text: text, Size_: size, Role: role, Width: -1}
+	l := &Label{Text: text, TextSize: size, Role: role, Width: -1}
 	l.ExtendBaseWidget(l)
 	return l
 }
@@ -44,13 +44,13 @@ func (l *Label) CreateRenderer() fyne.WidgetRenderer {
 	place := func(size fyne.Size) {
 		t.Text = l.Text
 		if l.Width >= 0 {
-			t.Text = Shorten(l.Text, l.Size_, size.Width)
+			t.Text = Shorten(l.Text, l.TextSize, size.Width)
 		}
 		t.Resize(size)
 	}
 	r := &painter{objects: []fyne.CanvasObject{t}}
 	r.min = func() fyne.Size {
-		m := fyne.MeasureText(l.Text, l.Size_, fyne.TextStyle{Bold: l.Bold})
+		m := fyne.MeasureText(l.Text, l.TextSize, fyne.TextStyle{Bold: l.Bold})
 		if l.Width >= 0 {
 			m.Width = l.Width
 		}
@@ -58,7 +58,7 @@ func (l *Label) CreateRenderer() fyne.WidgetRenderer {
 	}
 	r.layout = place
 	r.refresh = func() {
-		t.Color, t.TextSize, t.Alignment, t.TextStyle.Bold = Colour(l.Role), l.Size_, l.Align, l.Bold
+		t.Color, t.TextSize, t.Alignment, t.TextStyle.Bold = Colour(l.Role), l.TextSize, l.Align, l.Bold
 		place(l.Size())
 		t.Refresh()
 	}

@@ -17,7 +17,6 @@ type Notice struct {
 	text   string
 	action *Button
 	close  *Button
-	width  float32 // of the last layout, for wrapping
 }
 
 const noticeLines = 4

@@ -23,7 +23,8 @@ const (
 // last ones stay.
 type Picture struct {
 	surface
-	OnView func(percent float64, fit bool) // after every change of the view
+	OnView  func(percent float64, fit bool) // after every change of the view
+	OnFrame func()                          // when new pixels are about to be shown
 
 	post   func(func()) // runs a function on the main thread
 	raster *canvas.Raster
@@ -146,7 +147,10 @@ func (p *Picture) update() {
 
 // draw starts computing a frame unless one is under way; then it is repeated once that is done.
 func (p *Picture) draw() {
-	if p.pixels.X <= 0 || p.pixels.Y <= 0 {
+	if p.pixels.X <= 0 || p.pixels.Y <= 0 { // not on a screen yet
+		if p.OnFrame != nil {
+			p.OnFrame()
+		}
 		return
 	}
 	if p.drawing {
@@ -162,6 +166,9 @@ func (p *Picture) draw() {
 		p.post(func() {
 			p.frame, p.drawing = frame, false
 			p.raster.Refresh()
+			if p.OnFrame != nil {
+				p.OnFrame()
+			}
 			if p.stale {
 				p.draw()
 			}
