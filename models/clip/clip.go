@@ -30,10 +30,13 @@ func ParseConfig(data []byte) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("the text encoder's config.json cannot be read: %w", err)
 	}
-	for name, v := range map[string]int{"vocab_size": c.VocabSize, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize,
-		"num_hidden_layers": c.Layers, "num_attention_heads": c.Heads, "max_position_embeddings": c.MaxPositions} {
-		if v <= 0 || v > 1<<20 {
-			return c, fmt.Errorf("the text encoder's config.json has %s = %d; a number from 1 to 1048576 is wanted", name, v)
+	for _, field := range []struct {
+		name    string
+		v, most int
+	}{{"vocab_size", c.VocabSize, 1 << 22}, {"hidden_size", c.HiddenSize, 1 << 16}, {"intermediate_size", c.IntermediateSize, 1 << 18},
+		{"num_hidden_layers", c.Layers, 256}, {"num_attention_heads", c.Heads, 1 << 10}, {"max_position_embeddings", c.MaxPositions, 1 << 16}} {
+		if field.v <= 0 || field.v > field.most {
+			return c, fmt.Errorf("the text encoder's config.json has %s = %d; a number from 1 to %d is wanted", field.name, field.v, field.most)
 		}
 	}
 	if c.HiddenSize%c.Heads != 0 {

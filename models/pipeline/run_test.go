@@ -285,6 +285,20 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// narrow is a device that stores large results nowhere.
+type narrow struct{ compute.Device }
+
+func (narrow) Limits() compute.Limits { return compute.Limits{Shaders: true, StorageBytes: 100_000} }
+
+// TestLimitOfAResult checks the advice where not the memory but the driver's largest buffer is too small.
+func TestLimitOfAResult(t *testing.T) {
+	p := newSmall(t, narrow{newHost(t, host.Options{})})
+	_, err := p.Run(context.Background(), Request{Width: 128, Height: 96}, nil)
+	if err == nil || !strings.Contains(err.Error(), "largest storage block") || !strings.Contains(err.Error(), "× ") || !strings.HasSuffix(err.Error(), "would fit") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestMemoryShortOfPromise gives a device less room than it says it has: the parts then take turns.
 func TestMemoryShortOfPromise(t *testing.T) {
 	b := &budget{Device: newHost(t, host.Options{}), limit: 1 << 30, users: map[compute.Source]int{}}

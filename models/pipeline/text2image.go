@@ -238,12 +238,13 @@ func (t *Text2Image) plan(s setting) (*stages, error) {
 	if t.stages != nil && t.stages.setting == s {
 		return t.stages, nil
 	}
+	available := t.available()
 	st, err := t.parts.compile(t.dev.Limits(), s)
-	if err != nil {
-		return nil, err
+	if err == nil && !st.fit(available) {
+		err = &compute.MemoryError{Device: t.dev.Name(), Need: st.largest(), Available: available}
 	}
-	if available := t.available(); !st.fit(available) {
-		return nil, t.tooLarge(st, available)
+	if err != nil {
+		return nil, t.advise(err, s, available)
 	}
 	return st, nil
 }
@@ -261,17 +262,16 @@ func (t *Text2Image) available() int64 {
 	return max(limit-max(used, 0), 1)
 }
 
-// tooLarge is a *compute.MemoryError, with the largest picture of the same proportions that would fit.
-func (t *Text2Image) tooLarge(st *stages, available int64) error {
-	err := &compute.MemoryError{Device: t.dev.Name(), Need: st.largest(), Available: available}
+// advise adds to why a setting cannot run the largest picture of the same proportions that can.
+func (t *Text2Image) advise(err error, s setting, available int64) error {
 	f, least := t.parts.factor(), t.Info().MinSize
 	for eighths := 7; eighths > 0; eighths-- {
-		s := setting{h: max(1, st.h*eighths/8), w: max(1, st.w*eighths/8), guided: st.guided}
-		if s.h*f < least || s.w*f < least {
+		less := setting{h: max(1, s.h*eighths/8), w: max(1, s.w*eighths/8), guided: s.guided}
+		if less.h*f < least || less.w*f < least {
 			break
 		}
-		if smaller, e := t.parts.compile(t.dev.Limits(), s); e == nil && smaller.fit(available) {
-			return fmt.Errorf("%w; %d × %d would fit", err, s.w*f, s.h*f)
+		if st, e := t.parts.compile(t.dev.Limits(), less); e == nil && st.fit(available) {
+			return fmt.Errorf("%w; %d × %d would fit", err, less.w*f, less.h*f)
 		}
 	}
 	return err

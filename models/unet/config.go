@@ -54,8 +54,8 @@ func (v *ints) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// spread gives each of n blocks its own number.
-func (v ints) spread(name string, n int) ([]int, error) {
+// spread gives each of n blocks its own number, from 1 to most.
+func (v ints) spread(name string, n, most int) ([]int, error) {
 	out := make([]int, n)
 	for i := range out {
 		switch len(v) {
@@ -66,8 +66,8 @@ func (v ints) spread(name string, n int) ([]int, error) {
 		default:
 			return nil, fmt.Errorf("%s has %d entries for %d blocks", name, len(v), n)
 		}
-		if out[i] <= 0 || out[i] > 1<<16 {
-			return nil, fmt.Errorf("%s has an entry %d; 1 to 65536 is possible", name, out[i])
+		if out[i] <= 0 || out[i] > most {
+			return nil, fmt.Errorf("%s has an entry %d; 1 to %d is possible", name, out[i], most)
 		}
 	}
 	return out, nil
@@ -177,16 +177,18 @@ func (f *file) config() (Config, error) {
 			f.UpTransformers = append(f.UpTransformers, f.Transformers[i])
 		}
 	}
+	const wide, deep = 1 << 16, 64 // bounds that no sound network reaches
 	for _, l := range []struct {
 		name string
 		from ints
+		most int
 		to   *[]int
 	}{
-		{"block_out_channels", f.Channels, &c.Channels}, {"layers_per_block", f.Layers, &c.Layers}, {"attention_head_dim", heads, &c.Heads},
-		{"transformer_layers_per_block", f.Transformers, &c.Transformers}, {"reverse_transformer_layers_per_block", f.UpTransformers, &c.UpTransformers},
-		{"cross_attention_dim", f.ContextDim, &c.ContextDim},
+		{"block_out_channels", f.Channels, wide, &c.Channels}, {"layers_per_block", f.Layers, deep, &c.Layers}, {"attention_head_dim", heads, wide, &c.Heads},
+		{"transformer_layers_per_block", f.Transformers, deep, &c.Transformers}, {"reverse_transformer_layers_per_block", f.UpTransformers, deep, &c.UpTransformers},
+		{"cross_attention_dim", f.ContextDim, wide, &c.ContextDim},
 	} {
-		list, err := l.from.spread(l.name, n)
+		list, err := l.from.spread(l.name, n, l.most)
 		if err != nil {
 			return c, err
 		}

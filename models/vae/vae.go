@@ -41,7 +41,7 @@ func ParseConfig(data []byte) (Config, error) {
 		return c, fmt.Errorf("the autoencoder's config.json cannot be read: %w", err)
 	}
 	switch {
-	case c.InChannels <= 0, c.OutChannels <= 0, c.LatentChannels <= 0, c.Layers <= 0, c.Groups <= 0, len(c.Channels) == 0, len(c.Channels) > 16:
+	case c.InChannels <= 0, c.OutChannels <= 0, c.LatentChannels <= 0, c.Layers <= 0, c.Layers > 64, c.Groups <= 0, len(c.Channels) == 0, len(c.Channels) > 16:
 		return c, fmt.Errorf("the autoencoder's config.json does not make a network: it has %d channels in, %d out, %d latent, %d blocks of %d layers", c.InChannels, c.OutChannels, c.LatentChannels, len(c.Channels), c.Layers)
 	case c.ScalingFactor == 0:
 		return c, fmt.Errorf("the autoencoder's config.json has scaling_factor 0")
