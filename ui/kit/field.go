@@ -163,7 +163,7 @@ type Field struct {
 
 	entry   *entry
 	styled  fyne.CanvasObject // the entry in its own theme
-	clip    *container.Clip   // what shows of it
+	clip    *clip             // what shows of it
 	right   bool
 	width   float32
 	lines   int // least height in lines
@@ -210,7 +210,7 @@ func newField(tips *Tips, placeholder string, width float32, lines int, right bo
 	}
 	f.entry.ExtendBaseWidget(f.entry)
 	f.styled = container.NewThemeOverride(f.entry, bare{line: lines == 1})
-	f.clip = container.NewClip(container.NewWithoutLayout(f.styled))
+	f.clip = newClip(f.styled)
 	f.ExtendBaseWidget(f)
 	return f
 }
@@ -318,3 +318,31 @@ func (f *Field) CreateRenderer() fyne.WidgetRenderer {
 	r.refresh()
 	return r
 }
+
+// clip shows only what of its content lies inside of it; the content is placed by hand. The toolkit's own clip is not known to
+// a window before it has been painted once, and until then nothing in it could take the focus.
+type clip struct {
+	surface
+	content fyne.CanvasObject
+}
+
+func newClip(content fyne.CanvasObject) *clip {
+	c := &clip{content: content}
+	c.ExtendBaseWidget(c)
+	return c
+}
+
+// CreateRenderer implements fyne.Widget.
+func (c *clip) CreateRenderer() fyne.WidgetRenderer {
+	return clipPainter{&painter{
+		objects: []fyne.CanvasObject{c.content},
+		min:     func() fyne.Size { return fyne.NewSize(1, 1) },
+		layout:  func(fyne.Size) {},
+		refresh: func() { canvas.Refresh(c) },
+	}}
+}
+
+type clipPainter struct{ *painter }
+
+// IsClip tells the toolkit to clip.
+func (clipPainter) IsClip() {}
