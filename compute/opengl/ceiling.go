@@ -35,7 +35,7 @@ func (d *Device) Ceiling(ctx stdcontext.Context) (Ceiling, error) {
 	return c, err
 }
 
-// ceilingFMA runs 64-wide groups of 16 vec4 multiply-add chains, longer until a launch takes 20 ms.
+// ceilingFMA runs 64-wide groups of 3 vec4 multiply-add chains, longer until a launch takes 20 ms.
 func (d *Device) ceilingFMA() (float64, error) {
 	const invocations = 64 * 512
 	out, err := d.alloc(invocations * 16)
@@ -43,7 +43,7 @@ func (d *Device) ceilingFMA() (float64, error) {
 		return 0, err
 	}
 	defer d.free(out)
-	for rounds := 64; ; rounds *= 4 {
+	for rounds := 16; ; rounds *= 4 {
 		l := &compute.Launch{
 			Shader:   "ceiling_fma",
 			Writes:   []compute.Operand{{}},
@@ -55,7 +55,7 @@ func (d *Device) ceilingFMA() (float64, error) {
 			return 0, err
 		}
 		if seconds > 0.02 || rounds > 1<<20 {
-			return float64(invocations) * float64(rounds) * 16 * 4 * 2 / seconds, nil
+			return float64(invocations) * float64(rounds) * 16 * 3 * 4 * 2 / seconds, nil
 		}
 	}
 }

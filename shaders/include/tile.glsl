@@ -115,13 +115,16 @@ void main() {
                     b[p][q] = right(atR[p][q], step);
                 }
             }
+            mat4 a[BLOCKS]; // fetched before anything is computed: software drivers call a function for each fetch
             for (int i = 0; i < BLOCKS; i++) {
-                mat4 a = left(atL[i], step);
-                for (int v = 0; v < 4; v++) {
-                    for (int p = 0; p < 2; p++) {
+                a[i] = left(atL[i], step);
+            }
+            for (int i = 0; i < BLOCKS; i++) {
+                for (int p = 0; p < 2; p++) {
+                    for (int q = 0; q < 2; q++) {
                         for (int c = 0; c < 4; c++) {
-                            for (int q = 0; q < 2; q++) {
-                                sum[i][v][p][q] += a[c][v] * b[p][q][c];
+                            for (int v = 0; v < 4; v++) { // 4 x 4 results stay in registers for 4 steps
+                                sum[i][v][p][q] += a[i][c][v] * b[p][q][c];
                             }
                         }
                     }
