@@ -9,14 +9,12 @@ func attentionLower(n *Tensor, lw *Lowering) []Launch {
 	at := n.Attr.(*AttentionAttr)
 	g, _ := attentionGeometry(n)
 	quads := g.d / 4
-	rows, keys := 1, 16
+	rows, keys := 2, 16
 	switch {
-	case quads <= 4:
-		rows = 8
 	case quads <= 10:
+		rows = 8
+	case quads <= 24:
 		rows = 4
-	case quads <= 20:
-		rows = 2
 	}
 	if quads <= 16 {
 		keys = 32

@@ -118,21 +118,19 @@ void main() {
                     s[r] += vec4(dot(q[r][d], k0), dot(q[r][d], k1), dot(q[r][d], k2), dot(q[r][d], k3));
                 }
             }
+            float fade[ROWS]; // of what was summed under an older, smaller maximum
             for (int r = 0; r < ROWS; r++) {
                 vec4 v = finish(s[r], b, query + r, key, visible(query + r));
                 float next = max(max(max(v.x, v.y), max(v.z, v.w)), top[r]);
-                float fade = exp(top[r] - next);
+                fade[r] = exp(top[r] - next);
                 s[r] = mix(exp(v - next), vec4(0.0), lessThanEqual(v, vec4(LOW)));
-                total[r] = total[r] * fade + (s[r].x + s[r].y + s[r].z + s[r].w);
+                total[r] = total[r] * fade[r] + (s[r].x + s[r].y + s[r].z + s[r].w);
                 top[r] = next;
-                for (int d = 0; d < QUADS; d++) {
-                    sum[r][d] *= fade;
-                }
             }
             for (int d = 0; d < QUADS; d++) {
                 vec4 v0 = VALUE(0, d), v1 = VALUE(1, d), v2 = VALUE(2, d), v3 = VALUE(3, d);
                 for (int r = 0; r < ROWS; r++) {
-                    sum[r][d] += s[r].x * v0 + s[r].y * v1 + s[r].z * v2 + s[r].w * v3;
+                    sum[r][d] = sum[r][d] * fade[r] + s[r].x * v0 + s[r].y * v1 + s[r].z * v2 + s[r].w * v3;
                 }
             }
         }

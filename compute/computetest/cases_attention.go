@@ -29,12 +29,12 @@ func attentionCases() []Case {
 			}})
 	}
 	add(size{1, 1, 1, 1, 1, 4}, false, nil, true, false)
-	add(size{2, 4, 4, 64, 32, 16}, false, nil, false, false) // eight rows an invocation
+	add(size{2, 4, 4, 64, 32, 16}, false, nil, false, false) // eight queries an invocation
 	add(size{2, 3, 3, 65, 7, 12}, false, nil, false, false)
-	add(size{1, 2, 2, 63, 257, 40}, false, nil, false, false) // four rows
-	add(size{1, 2, 1, 5, 9, 64}, false, nil, false, false)    // two rows, shared keys
+	add(size{1, 2, 2, 63, 257, 40}, false, nil, false, false) // eight, with a rest
+	add(size{1, 2, 1, 5, 9, 64}, false, nil, false, false)    // four queries, shared keys
 	add(size{1, 6, 2, 17, 33, 80}, true, nil, false, false)
-	add(size{1, 1, 1, 3, 66, 128}, false, nil, false, false) // one row
+	add(size{1, 1, 1, 3, 66, 128}, false, nil, false, false) // two queries
 	add(size{1, 1, 1, 9, 10, 160}, false, nil, false, false) // composed: too wide
 	add(size{1, 2, 2, 9, 10, 6}, true, nil, false, false)    // composed: heads do not fill texels
 	add(size{2, 2, 2, 77, 77, 8}, true, nil, false, false)   // CLIP's
