@@ -16,7 +16,7 @@ func matMulLower(n *Tensor, lw *Lowering) []Launch {
 		shader: "matmul", defines: map[string]string{},
 		parts: Shape(g.lead).Size(), m: g.m, n: g.n,
 		steps: ceilDiv(g.k, 4), segment: ceilDiv(g.k, 4), groups: 1,
-		act: at.Act, bias: bias, residual: residual,
+		act: at.Act, bias: bias, residual: residual, adds: true,
 	}
 	a, ua := matMulOperand("A", "a", n.In[0], at.TransA, g.m, g.k, t.defines)
 	b, ub := matMulOperand("B", "b", n.In[1], !at.TransB, g.n, g.k, t.defines)

@@ -16,6 +16,7 @@ type tile struct {
 	bias     *Tensor // [channels], or [pictures channels]
 	pixels   int     // rows of the result in a picture
 	residual *Tensor
+	adds     bool // the tile adds the residual itself
 }
 
 const (
@@ -28,17 +29,19 @@ const (
 	// sharedTile is the extent of a workgroup's tile in the shared form.
 	sharedTile = 64
 	// splitSteps is the least number of inner steps worth a workgroup of its own.
-	splitSteps = 32
+	splitSteps = 64
 	// fewGroups is the number of workgroups under which the inner axis is split, so that all cores have work.
-	fewGroups = 16
+	fewGroups = 8
 )
 
 // onePictureRows is the height of the tiles for which the shaders fetch one bias.
 const onePictureRows = 16
 
 // whole reports whether the shader can store the final result, for the inner axis in one piece: rows of whole texels, no
-// activation.
-func (t *tile) whole() bool { return t.n%4 == 0 && t.act == ActNone }
+// activation, no residual that it does not add.
+func (t *tile) whole() bool {
+	return t.n%4 == 0 && t.act == ActNone && (t.residual == nil || t.adds)
+}
 
 // pitch is the texels between the result's rows as the shader stores them, and between groups; with them come the rows in all
 // and the texels of the whole. Groups lie side by side in a row, or one after the other where they do not fill texels.
