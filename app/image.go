@@ -116,7 +116,7 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opened := time.Since(start).Seconds()
+	opened := time.Since(start).Round(time.Millisecond).Seconds()
 	bar := newProgressBar(c.JSON)
 	res, err := pipe.Run(ctx, req, bar.report)
 	bar.done()
@@ -193,7 +193,7 @@ func save(res *pipeline.Result, out string) ([]string, error) {
 		if err := library.WriteTo(path, img, meta); err != nil {
 			rescue := filepath.Join(os.TempDir(), fmt.Sprintf("atelier-%d.png", meta.Seed))
 			if library.WriteTo(rescue, img, meta) == nil {
-				return files, fmt.Errorf("%w The picture is kept as %s.", err, rescue)
+				return files, fmt.Errorf("%w; the picture is kept as %s", err, rescue)
 			}
 			return files, err
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 
 	_ "atelier/app/language" // before the toolkit initialises
@@ -35,11 +37,16 @@ func init() {
 
 func main() {
 	var c commands
-	k := kong.Parse(&c, kong.Name("atelier"), kong.Description("A native creative studio: words in, pictures out, on your own machine."),
-		kong.Vars{"version": version}, kong.UsageOnError())
+	parser := kong.Must(&c, kong.Name("atelier"), kong.Description("A native creative studio: words in, pictures out, on your own machine."),
+		kong.Vars{"version": version})
+	k, err := parser.Parse(joinNegatives(os.Args[1:]))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "atelier:", mistake(err))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	k.BindTo(ctx, (*context.Context)(nil))
-	err := k.Run()
+	err = k.Run()
 	stop()
 	switch {
 	case err == nil:
@@ -50,6 +57,34 @@ func main() {
 		fmt.Fprintln(os.Stderr, "atelier:", err)
 		os.Exit(1)
 	}
+}
+
+// joinNegatives writes "--cfg -3" as "--cfg=-3": after a space, the parser takes -3 for a flag of its own.
+func joinNegatives(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if strings.HasPrefix(a, "--") && len(a) > 2 && !strings.Contains(a, "=") && i+1 < len(args) && strings.HasPrefix(args[i+1], "-") {
+			if _, err := strconv.ParseFloat(args[i+1], 64); err == nil {
+				i++
+				a += "=" + args[i]
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// mistake is one sentence about a command line that was not understood.
+func mistake(err error) string {
+	help := "atelier"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if n := parse.Context.Selected(); n != nil && n.Type == kong.CommandNode {
+			help = n.FullPath()
+		}
+	}
+	return fmt.Sprintf("%v; see %s --help", err, help)
 }
 
 // hasDisplay reports whether a window can open.

@@ -36,6 +36,9 @@ type Engine struct {
 //
 // With a display it must run on the main thread, as opengl.New does.
 func Open(o Options) (*Engine, error) {
+	if o.MemoryLimit < 0 {
+		return nil, fmt.Errorf("a memory limit of %d bytes is less than nothing: give a whole number of megabytes, or 0 for what the driver says", o.MemoryLimit)
+	}
 	switch o.Choice {
 	case Host:
 		return hostEngine(o, ""), nil

@@ -19,10 +19,10 @@ func CheckPath(path string) error {
 // checkName refuses what cannot be the name of a picture's file.
 func checkName(path string) error {
 	if ext := strings.ToLower(filepath.Ext(path)); ext != ".png" {
-		return &SaveError{Path: path, Reason: fmt.Sprintf("pictures are written as .png, not %q", ext), Advice: "Give a name that ends in .png.", Err: errors.ErrUnsupported}
+		return &SaveError{Path: path, Reason: fmt.Sprintf("pictures are written as .png, not %q", ext), Advice: "give a name that ends in .png", Err: errors.ErrUnsupported}
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return &SaveError{Path: path, Reason: "this is a folder", Advice: "Give the name of a file.", Err: errors.ErrUnsupported}
+		return &SaveError{Path: path, Reason: "this is a folder", Advice: "give the name of a file", Err: errors.ErrUnsupported}
 	}
 	return nil
 }

@@ -63,18 +63,18 @@ func (l *Library) Save(img *image.NRGBA, meta Meta) (string, error) {
 	folder := l.Folder()
 	data, err := Encode(img, meta)
 	if err != nil {
-		return "", saveError(folder, err)
+		return "", keepError(folder, err)
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return "", saveError(folder, err)
+		return "", keepError(folder, err)
 	}
 	number, part, err := reserve(folder, l.now())
 	if err != nil {
-		return "", saveError(folder, err)
+		return "", keepError(folder, err)
 	}
 	path := filepath.Join(folder, fmt.Sprintf("%05d-%d.png", number, meta.Seed))
 	if err := finish(part, data, path, false); err != nil {
-		return "", saveError(path, err)
+		return "", keepError(path, err)
 	}
 	return path, nil
 }

@@ -190,7 +190,7 @@ func TestFailuresSayWhatWhereAndWhatToDo(t *testing.T) {
 		}
 		_, writeErr := f.Write([]byte("x"))
 		f.Close()
-		if got := saveError("/a/b.png", writeErr).Error(); got != "Could not save /a/b.png: the disk is full. Free some space, or save it elsewhere." {
+		if got := saveError("/a/b.png", writeErr).Error(); got != "could not save /a/b.png: the disk is full; free some space, or choose another place" {
 			t.Errorf("full disk: %s", got)
 		}
 	}
@@ -205,7 +205,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Log("root may write anywhere; the folder's own refusal is checked through /proc")
 		_, err := at(t, "/proc/atelier").Save(sample(), meta)
-		if err == nil || !strings.HasPrefix(err.Error(), "Could not save /proc/atelier/2026-11-23: ") {
+		if err == nil || !strings.HasPrefix(err.Error(), "could not save /proc/atelier/2026-11-23: ") || !strings.HasSuffix(err.Error(), "; save it elsewhere, or choose another folder in Settings") {
 			t.Errorf("in /proc: %v", err)
 		}
 		return

@@ -63,7 +63,8 @@ func syncFolder(folder string) {
 	}
 }
 
-// SaveError says in one sentence what could not be saved, where, why, and what to do. The picture is still in memory.
+// SaveError says in one sentence what could not be saved, where, why, and what to do. The picture is still in memory. Reason and
+// Advice are clauses without a full stop.
 type SaveError struct {
 	Path   string
 	Reason string
@@ -73,27 +74,38 @@ type SaveError struct {
 
 // Error gives the whole message.
 func (e *SaveError) Error() string {
-	return fmt.Sprintf("Could not save %s: %s. %s", e.Path, e.Reason, e.Advice)
+	return fmt.Sprintf("could not save %s: %s; %s", e.Path, e.Reason, e.Advice)
 }
 
 // Unwrap gives the cause.
 func (e *SaveError) Unwrap() error { return e.Err }
 
-func saveError(path string, err error) error {
+// keepError is saveError for the folder that pictures go to by themselves.
+func keepError(path string, err error) error {
+	e := saveError(path, err)
+	if e.Advice == elsewhere {
+		e.Advice = "save it elsewhere, or choose another folder in Settings"
+	}
+	return e
+}
+
+const elsewhere = "choose another place"
+
+func saveError(path string, err error) *SaveError {
 	e := &SaveError{Path: path, Err: err}
 	switch {
 	case diskFull(err):
-		e.Reason, e.Advice = "the disk is full", "Free some space, or save it elsewhere."
+		e.Reason, e.Advice = "the disk is full", "free some space, or choose another place"
 	case errors.Is(err, syscall.EROFS):
-		e.Reason, e.Advice = "that disk is read-only", "Save it elsewhere, or choose another folder in Settings."
+		e.Reason, e.Advice = "that disk is read-only", elsewhere
 	case errors.Is(err, fs.ErrPermission):
-		e.Reason, e.Advice = "you may not write there", "Save it elsewhere, or choose another folder in Settings."
+		e.Reason, e.Advice = "you may not write there", elsewhere
 	case errors.Is(err, fs.ErrExist):
-		e.Reason, e.Advice = "there is already a file of that name", "Give another name, or replace it."
+		e.Reason, e.Advice = "there is already a file of that name", "give another name, or replace it"
 	case errors.Is(err, syscall.ENOTDIR):
-		e.Reason, e.Advice = "a file is in the way where a folder should be", "Save it elsewhere, or choose another folder in Settings."
+		e.Reason, e.Advice = "a file is in the way where a folder should be", elsewhere
 	default:
-		e.Reason, e.Advice = plainError(err).Error(), "Save it elsewhere, or choose another folder in Settings."
+		e.Reason, e.Advice = plainError(err).Error(), elsewhere
 	}
 	return e
 }

@@ -42,6 +42,9 @@ func TestMalformed(t *testing.T) {
 			if err == nil {
 				return
 			}
+			if got != nil {
+				t.Error("a file that does not open is not nil: who closes what is there runs into it")
+			}
 			msg := err.Error()
 			if strings.Contains(msg, "\n") || !strings.Contains(msg, filepath.Base(c.File)) || !strings.Contains(msg, "; ") || len(msg) > 400 {
 				t.Errorf("message is not one sentence with file and remedy: %q", msg)

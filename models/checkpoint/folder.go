@@ -30,7 +30,11 @@ func open(fsys fs.FS, name, shown string) (Tensors, error) {
 	if isIndex(name) {
 		return openIndex(fsys, name, shown)
 	}
-	return openFile(fsys, name, shown)
+	f, err := openFile(fsys, name, shown)
+	if err != nil {
+		return nil, err // not f: a nil *File is no nil Tensors
+	}
+	return f, nil
 }
 
 // isIndex tells an index by its name: model.safetensors.index.json, or with a variant, model.safetensors.index.fp16.json.
