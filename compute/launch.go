@@ -103,8 +103,8 @@ func Int(name string, v int) Uniform { return Uniform{name, int32(v)} }
 // Float is a float32 uniform.
 func Float(name string, v float32) Uniform { return Uniform{name, v} }
 
-// Grid folds n workgroups of one axis into two where the device's axis limit demands it. Shaders recover the flat index as
-// gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x and must drop indices beyond the work.
+// Grid folds n workgroups of one axis into two where the device's axis limit demands it. Shaders take the flat index from
+// group_index of include/grid.glsl, since devices also split launches, and must drop indices beyond the work.
 func (lw *Lowering) Grid(n int) [3]int {
 	limit := lw.Limits.Groups[0]
 	if limit <= 0 {

@@ -100,7 +100,9 @@ func (d *Device) timeLaunch(c *command) (float64, error) {
 	for round := range ceilingRounds + 1 {
 		gl.Finish()
 		start := time.Now()
-		d.dispatch(c, &v)
+		if err := d.dispatch(stdcontext.Background(), c, &v); err != nil {
+			return 0, err
+		}
 		barrier()
 		gl.Finish()
 		if round > 0 {

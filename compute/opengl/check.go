@@ -47,13 +47,14 @@ func RunChecked(ctx stdcontext.Context, exe compute.Executable, in map[string][]
 		}
 		e.upload(in)
 		defer e.device.tuning.save()
+		defer e.device.unpace()
 		for i := range e.commands {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			c := &e.commands[i]
 			barrier()
-			if err := e.issue(c); err != nil {
+			if err := e.issue(ctx, c); err != nil {
 				return err
 			}
 			if i+1 < len(e.commands) && e.commands[i+1].step == c.step {

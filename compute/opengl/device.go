@@ -62,6 +62,7 @@ type Device struct {
 	failed   map[string]error // programs that do not compile
 	params   map[compute.Source]*param
 	state    glState
+	pending  uintptr // fence of the last chunk of launches; 0 is none
 	binaries *diskCache
 	tuning   *tuningFile
 	lost     error

@@ -4,6 +4,7 @@ import (
 	stdcontext "context"
 	"errors"
 	"fmt"
+	"math"
 
 	"atelier/compute"
 
@@ -32,6 +33,7 @@ type command struct {
 	storage  []uint32  // by binding
 	barrier  bool      // a buffer that this launch touches was written since the last barrier
 	fence    bool      // a chunk of launches ends here
+	pieces   int       // how many dispatches the launch is split into, where it is long; 0 is one
 	host     *hostNode // not nil: the node runs by its definition
 }
 
@@ -43,11 +45,12 @@ type variant struct {
 	groups   [3]uint32
 }
 
-// A chunk ends after this many launches or floating-point operations: so often a run looks whether it is to stop, and so long
-// at most a driver works without an answer.
+// A chunk ends after this many launches or floating-point operations, and a launch of more operations is split: so often a run
+// looks whether it is to stop, and so long at most a driver works without an answer. Windows resets a device that takes two
+// seconds, which leaves the slowest (integrated, 20 GFLOP/s) a factor of two.
 const (
 	chunkLaunches = 16
-	chunkFLOPs    = 2e11
+	chunkFLOPs    = 2e10
 )
 
 // Load uploads the plan's parameters, reserves its slots and builds its programs.
@@ -157,10 +160,14 @@ func (e *Executable) prepare(ctx stdcontext.Context) error {
 		if err != nil {
 			return fmt.Errorf("%w (%s)", err, step.Node.At())
 		}
+		pieces := 1
 		if step.Node.Op.FLOPs != nil {
-			flops += step.Node.Op.FLOPs(step.Node)
+			work := step.Node.Op.FLOPs(step.Node)
+			flops += work
+			pieces = int(math.Ceil(work / chunkFLOPs))
 		}
 		for _, c := range commands {
+			c.pieces = pieces
 			if c.host != nil {
 				c.barrier = true
 				clear(dirty)
@@ -272,8 +279,8 @@ func (d *Device) variant(l *compute.Launch, f *compute.Form) (variant, error) {
 	return v, err
 }
 
-// dispatch issues one launch under a variant.
-func (d *Device) dispatch(c *command, v *variant) {
+// dispatch issues one launch under a variant: whole, or piece by piece, in step with the device, until ctx ends.
+func (d *Device) dispatch(ctx stdcontext.Context, c *command, v *variant) error {
 	for unit, t := range c.textures {
 		d.state.bindTexture(unit, t)
 	}
@@ -282,7 +289,23 @@ func (d *Device) dispatch(c *command, v *variant) {
 	}
 	d.state.useProgram(v.program.id)
 	v.program.apply(v.settings)
-	gl.DispatchCompute(v.groups[0], v.groups[1], v.groups[2])
+	if c.pieces < 2 || v.program.firstGroup < 0 {
+		v.program.start(0)
+		gl.DispatchCompute(v.groups[0], v.groups[1], v.groups[2])
+		return nil
+	}
+	all := int(v.groups[0]) * int(v.groups[1]) * int(v.groups[2])
+	piece := min((all+c.pieces-1)/c.pieces, d.limits.Groups[0])
+	for first := 0; first < all; first += piece {
+		if first > 0 {
+			if err := d.pace(ctx); err != nil {
+				return err
+			}
+		}
+		v.program.start(first)
+		gl.DispatchCompute(uint32(min(piece, all-first)), 1, 1)
+	}
+	return nil
 }
 
 // barrier makes what launches wrote visible to launches, reads and writes after it.
@@ -327,16 +350,11 @@ func (e *Executable) upload(in map[string][]float32) {
 // replay issues the commands, at most two chunks ahead of the device.
 func (e *Executable) replay(ctx stdcontext.Context) error {
 	d := e.device
-	var pending uintptr // fence of the chunk before the present one
-	defer func() {
-		if pending != 0 {
-			gl.DeleteSync(pending)
-		}
-		d.tuning.save()
-	}()
+	defer d.unpace()
+	defer d.tuning.save()
 	for i := range e.commands {
 		c := &e.commands[i]
-		if d.info.Software || c.fence || i == 0 {
+		if d.info.Software || i == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -344,37 +362,51 @@ func (e *Executable) replay(ctx stdcontext.Context) error {
 		if c.barrier {
 			barrier()
 		}
-		if err := e.issue(c); err != nil {
+		if err := e.issue(ctx, c); err != nil {
 			return err
 		}
 		if c.fence {
-			fence := gl.FenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0)
-			if err := d.await(pending); err != nil {
-				gl.DeleteSync(fence)
+			if err := d.pace(ctx); err != nil {
 				return err
 			}
-			pending = fence
 		}
 	}
 	return nil
 }
 
 // issue runs one command; a launch whose forms are not yet timed is timed now, on its real operands.
-func (e *Executable) issue(c *command) error {
+func (e *Executable) issue(ctx stdcontext.Context, c *command) error {
 	switch {
 	case c.host != nil:
 		return c.host.run(e)
 	case len(c.choices) > 0:
-		return e.tune(c)
+		return e.tune(ctx, c)
 	}
-	e.device.dispatch(c, &c.variant)
-	return nil
+	return e.device.dispatch(ctx, c, &c.variant)
+}
+
+// pace ends a chunk: it hands what was issued to the device, waits for the chunk before, and looks whether to stop.
+func (d *Device) pace(ctx stdcontext.Context) error {
+	before := d.pending
+	d.pending = gl.FenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0)
+	gl.Flush()
+	if err := d.await(before); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// unpace forgets the last chunk's fence.
+func (d *Device) unpace() {
+	if d.pending != 0 {
+		gl.DeleteSync(d.pending)
+		d.pending = 0
+	}
 }
 
 // await waits for a fence and deletes it; 0 is none.
 func (d *Device) await(fence uintptr) error {
 	if fence == 0 {
-		gl.Flush()
 		return nil
 	}
 	defer gl.DeleteSync(fence)

@@ -1,6 +1,7 @@
 package opengl
 
 import (
+	stdcontext "context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -87,18 +88,31 @@ func (d *Device) formKey(l *compute.Launch) (string, error) {
 
 // tune times the forms of c on its operands, keeps the fastest that agrees with the first, and leaves c's result computed.
 // Every launch of the plan with the same key takes the verdict over.
-func (e *Executable) tune(c *command) error {
+func (e *Executable) tune(ctx stdcontext.Context, c *command) error {
 	d := e.device
-	if form := d.tuning.forms[c.verdict]; form != "" {
-		c.settle(form)
-		d.dispatch(c, &c.variant)
-		return nil
+	form := d.tuning.forms[c.verdict]
+	if form == "" {
+		var err error
+		if form, err = e.fastest(ctx, c); err != nil {
+			return err
+		}
+		d.tuning.decide(c.verdict, form)
 	}
+	c.settle(form)
+	return d.dispatch(ctx, c, &c.variant)
+}
+
+// fastest names the fastest form of c that agrees with the first.
+func (e *Executable) fastest(ctx stdcontext.Context, c *command) (string, error) {
+	d := e.device
 	var want []float32
 	best, bestTime := 0, time.Duration(math.MaxInt64)
 	for i := range c.choices {
 		v := &c.choices[i]
-		d.dispatch(c, v) // the first time drivers finish compiling
+		e.spoil(c)
+		if err := d.dispatch(ctx, c, v); err != nil { // the first time drivers finish compiling
+			return "", err
+		}
 		barrier()
 		got := e.results(c)
 		if i == 0 {
@@ -107,18 +121,25 @@ func (e *Executable) tune(c *command) error {
 			d.warn("form %s of %s is not used: its result differs from form %s", v.form, c.launch.Shader, c.choices[0].form)
 			continue
 		}
-		if t := d.timeVariant(c, v); t < bestTime {
+		t, err := d.timeVariant(ctx, c, v)
+		if err != nil {
+			return "", err
+		}
+		if t < bestTime {
 			best, bestTime = i, t
 		}
 	}
-	if err := d.glError("timing forms"); err != nil {
-		return err
+	return c.choices[best].form, d.glError("timing forms")
+}
+
+// spoil fills what c's launch writes with NaN, so that a form which writes nothing does not show another form's result.
+func (e *Executable) spoil(c *command) {
+	nan := ^uint32(0) // in either storage type
+	for _, o := range c.launch.Writes {
+		b, _ := e.operand(&e.plan.Steps[c.step], o)
+		gl.BindBuffer(gl.COPY_WRITE_BUFFER, b.id)
+		gl.ClearBufferData(gl.COPY_WRITE_BUFFER, gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT, gl.Ptr(&nan))
 	}
-	form := c.choices[best].form
-	d.tuning.decide(c.verdict, form)
-	c.settle(form)
-	d.dispatch(c, &c.variant)
-	return nil
 }
 
 // settle makes form the command's variant.
@@ -135,17 +156,19 @@ func (c *command) settle(form string) {
 }
 
 // timeVariant is the best time of a few launches.
-func (d *Device) timeVariant(c *command, v *variant) time.Duration {
+func (d *Device) timeVariant(ctx stdcontext.Context, c *command, v *variant) (time.Duration, error) {
 	best := time.Duration(math.MaxInt64)
 	for range formRounds {
 		gl.Finish()
 		start := time.Now()
-		d.dispatch(c, v)
+		if err := d.dispatch(ctx, c, v); err != nil {
+			return 0, err
+		}
 		gl.Finish()
 		best = min(best, time.Since(start))
 	}
 	barrier()
-	return best
+	return best, nil
 }
 
 // results reads everything that c's launch writes.

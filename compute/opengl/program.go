@@ -17,7 +17,12 @@ type program struct {
 	shader   string
 	uniforms []uniform
 	index    map[string]int
+	// firstGroup is the uniform that dispatch sets for a piece of a launch (include/grid.glsl), −1 where the shader has none.
+	firstGroup int
 }
+
+// firstGroupName is that uniform's name.
+const firstGroupName = "firstGroup"
 
 type uniform struct {
 	name     string
@@ -156,6 +161,10 @@ func (p *program) reflect() {
 		p.index[u.name] = len(p.uniforms)
 		p.uniforms = append(p.uniforms, u)
 	}
+	p.firstGroup = -1
+	if i, ok := p.index[firstGroupName]; ok {
+		p.firstGroup = i
+	}
 }
 
 // settings checks a launch's uniforms and reads against what the shader declares, and gives what to set. What the compiler
@@ -197,7 +206,7 @@ func (p *program) settings(l *compute.Launch) ([]setting, error) {
 		}
 	}
 	for i, ok := range given {
-		if !ok {
+		if !ok && i != p.firstGroup {
 			return nil, fmt.Errorf("opengl: shader %s reads %s, which its launch does not give", p.shader, p.uniforms[i].name)
 		}
 	}
@@ -207,15 +216,26 @@ func (p *program) settings(l *compute.Launch) ([]setting, error) {
 // apply sets what differs from the program's present values. The program is in use.
 func (p *program) apply(set []setting) {
 	for _, s := range set {
-		u := &p.uniforms[s.uniform]
-		if u.known && u.value == s.bits {
-			continue
-		}
-		u.known, u.value = true, s.bits
-		if u.kind == gl.FLOAT {
-			gl.Uniform1f(u.location, math.Float32frombits(s.bits))
-		} else {
-			gl.Uniform1i(u.location, int32(s.bits))
-		}
+		p.set(s)
+	}
+}
+
+// start says which workgroup of a launch the next dispatch begins with. The program is in use.
+func (p *program) start(group int) {
+	if p.firstGroup >= 0 {
+		p.set(setting{p.firstGroup, uint32(group)})
+	}
+}
+
+func (p *program) set(s setting) {
+	u := &p.uniforms[s.uniform]
+	if u.known && u.value == s.bits {
+		return
+	}
+	u.known, u.value = true, s.bits
+	if u.kind == gl.FLOAT {
+		gl.Uniform1f(u.location, math.Float32frombits(s.bits))
+	} else {
+		gl.Uniform1i(u.location, int32(s.bits))
 	}
 }

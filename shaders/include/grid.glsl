@@ -1,9 +1,11 @@
 // Flat indices of a grid that compute.Lowering.Grid folded into two axes. Callers drop indices beyond their work.
 // Include it after the workgroup's layout.
 
+uniform int firstGroup; // of this dispatch: long launches come in pieces
+
 // Index of this workgroup.
 int group_index() {
-    return int(gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x);
+    return firstGroup + int(gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x);
 }
 
 // Index of this invocation, for one-dimensional workgroups. A macro, since a function would need the local size declared first.
