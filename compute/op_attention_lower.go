@@ -13,7 +13,7 @@ func attentionLower(n *Tensor, lw *Lowering) []Launch {
 	switch {
 	case quads <= 10:
 		rows = 8
-	case quads <= 24:
+	case quads <= 20:
 		rows = 4
 	}
 	if quads <= 16 {
