@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+
+	"atelier/compute"
 )
 
 // Tensor is one named array of a checkpoint, row-major.
@@ -108,7 +110,7 @@ func decode(d DType, dst []float32, src []byte) {
 		}
 	case F16:
 		for i := range dst {
-			dst[i] = HalfToFloat(le.Uint16(src[2*i:]))
+			dst[i] = compute.HalfFloat(le.Uint16(src[2*i:]))
 		}
 	case BF16:
 		for i := range dst {
@@ -124,7 +126,7 @@ func decode(d DType, dst []float32, src []byte) {
 		}
 	case F8E5M2:
 		for i := range dst {
-			dst[i] = HalfToFloat(uint16(src[i]) << 8)
+			dst[i] = compute.HalfFloat(uint16(src[i]) << 8)
 		}
 	case U64: // above 2⁶³ an int64 would turn negative
 		for i := range dst {
@@ -180,7 +182,7 @@ func NewF32(name string, shape []int, data []float32) Tensor {
 func NewF16(name string, shape []int, data []float32) Tensor {
 	b := make([]byte, 0, 2*len(data))
 	for _, v := range data {
-		b = binary.LittleEndian.AppendUint16(b, FloatToHalf(v))
+		b = binary.LittleEndian.AppendUint16(b, compute.HalfBits(v))
 	}
 	return Tensor{Name: name, DType: F16, Shape: shape, Data: b}
 }
