@@ -46,6 +46,9 @@ type Options struct {
 	// Close frees the engine when the window is gone and no job runs any more, before the toolkit ends GLFW. It is called once,
 	// off the main thread.
 	Close func()
+	// Chime plays the sound for the end of a long wait; its error is one clause. It may take seconds and is called off the main
+	// thread. Nil takes the setting for it off the page.
+	Chime func() error
 	// Heartbeat, if set, hears every 10 ms how long the main thread let a function wait. It is called off the main thread.
 	Heartbeat func(time.Duration)
 	// Log takes what is meant for developers, such as the stack of a job that panicked; nil drops it.

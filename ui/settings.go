@@ -21,6 +21,7 @@ type settingsPanel struct {
 	effect  *kit.Label
 	folder  *kit.Field
 	problem *kit.Label
+	sound   *doneSound
 	content fyne.CanvasObject
 }
 
@@ -50,11 +51,17 @@ func newSettingsPanel(s *shell) *settingsPanel {
 		s.browse(s.options.Library.Root(), func(folder string) { p.setFolder(folder) })
 	})
 	usual := kit.NewButton(s.tips, "Use the default", kit.Plain, kit.Tip{Text: "Back to " + library.DefaultFolder() + "."}, func() { p.setFolder("") })
+	p.sound = newDoneSound(s)
+	sound := section("Sound when done", p.sound.modes.content, p.sound.note)
+	if s.options.Chime == nil {
+		sound.Hide()
+	}
 	rows := kit.Column(kit.Wide*2-kit.Gap,
 		kit.NewLabel("Settings", kit.Title, kit.Text),
 		section("Theme", p.themes.content),
 		section("Folder for pictures", kit.Row(kit.Gap, 0, p.folder, browse, usual), p.problem),
 		section("Device", p.devices.content, p.effect),
+		sound,
 		section("Keys", keyTable()),
 		section("About", kit.NewLabel("Atelier "+strings.TrimPrefix(s.options.Version, "atelier "), kit.Body, kit.Secondary)),
 	)

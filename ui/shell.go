@@ -62,7 +62,10 @@ func newShell(a fyne.App, o Options, post func(func())) *shell {
 	meta := metaOf(o)
 	s.queue = job.New(job.Config{
 		Generate: o.Studio.Generate, Keep: keeper(o, meta), Post: post, Log: o.Log,
-		Changed: func(u job.Update) { s.image.Changed(u) },
+		Changed: func(u job.Update) {
+			s.image.Changed(u)
+			s.settings.sound.changed(u, s.queue.Idle())
+		},
 	})
 	s.status = newStatusBar()
 	s.image = images.New(images.Config{

@@ -28,12 +28,13 @@ const (
 
 // Settings is the whole file. Sizes are device-independent pixels.
 type Settings struct {
-	OutputFolder string     `json:"output_folder"` // empty: the default of package library
-	Theme        string     `json:"theme"`
-	Device       string     `json:"device"`
-	Window       Window     `json:"window"`
-	Last         Parameters `json:"last"`
-	History      []string   `json:"history,omitempty"` // prompts, newest last
+	OutputFolder  string     `json:"output_folder"` // empty: the default of package library
+	Theme         string     `json:"theme"`
+	Device        string     `json:"device"`
+	SoundWhenDone bool       `json:"sound_when_done"`
+	Window        Window     `json:"window"`
+	Last          Parameters `json:"last"`
+	History       []string   `json:"history,omitempty"` // prompts, newest last
 }
 
 // Window is how the window was left.

@@ -33,6 +33,7 @@ func TestChangesComeBack(t *testing.T) {
 	want.OutputFolder = "/pictures, mine"
 	want.Theme = ThemeLight
 	want.Device = DeviceHost
+	want.SoundWhenDone = true
 	want.Window.Width, want.Window.SessionHidden = 1500, true
 	want.Last = Parameters{Prompt: "a tree \"in\"\nwinter 日本", Steps: 12, CFG: 4.5, Seed: "18446744073709551615"}
 	want.History = []string{"one", "two"}
