@@ -45,11 +45,12 @@ var (
 	errNotOpen = errors.New("audio: the sound device has not been opened; call Open first")
 )
 
-// DeviceError says that there is no usable sound device. Error is one sentence for people, Err is the driver's own account.
+// DeviceError says that there is no usable sound device, or that it has gone. Error is one sentence for people, Err is the
+// driver's own account.
 type DeviceError struct{ Err error }
 
 func (e *DeviceError) Error() string {
-	return "no sound device could be opened; connect one and start the program again"
+	return "no sound device can be used; connect one and start the program again"
 }
 
 func (e *DeviceError) Unwrap() error { return e.Err }

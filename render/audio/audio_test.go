@@ -146,7 +146,7 @@ func TestNoDevice(t *testing.T) {
 	}
 	for range 2 {
 		err := p.Open()
-		if !errors.Is(err, cause) || err.Error() != "no sound device could be opened; connect one and start the program again" {
+		if !errors.Is(err, cause) || err.Error() != "no sound device can be used; connect one and start the program again" {
 			t.Errorf("Open: %v", err)
 		}
 		if err := p.Play(Chime()); !errors.Is(err, cause) {

@@ -79,7 +79,7 @@ func child(t *testing.T, config string) (code int, out, stderr string, took time
 func TestWithoutAnyDevice(t *testing.T) {
 	code, out, stderr, took := child(t, "")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	const want = "no sound device could be opened; connect one and start the program again"
+	const want = "no sound device can be used; connect one and start the program again"
 	if code != 3 || len(lines) != 2 || lines[0] != want || lines[1] != want {
 		t.Errorf("exit %d, %q", code, out)
 	}
