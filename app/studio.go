@@ -12,6 +12,7 @@ import (
 	"atelier/app/library"
 	"atelier/app/settings"
 	"atelier/models/pipeline"
+	"atelier/render/audio"
 	"atelier/ui"
 )
 
@@ -37,7 +38,9 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	s := newStudio(choice)
 	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
 	defer report()
-	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, RNG: rngName, Close: s.close, Heartbeat: beat, Log: logLine})
+	sound := audio.New()
+	defer sound.Close()
+	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, RNG: rngName, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
 	return nil
 }
 
