@@ -257,7 +257,8 @@ func FormatBytes(n int64) string {
 	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }
 
-// MemoryError says that a plan does not fit a device, with what it needs and what there is.
+// MemoryError says that a plan does not fit a device, with what it needs and what there is, in bytes. Where a driver refuses
+// memory that it seemed to have, Available is 0.
 type MemoryError struct {
 	Device          string
 	Need, Available int64
@@ -265,5 +266,8 @@ type MemoryError struct {
 
 // Error gives both sizes and what to do.
 func (e *MemoryError) Error() string {
+	if e.Available <= 0 {
+		return fmt.Sprintf("%s has no memory left and this needs %s: close other programs, or choose a smaller size or batch, or a smaller model", e.Device, FormatBytes(e.Need))
+	}
 	return fmt.Sprintf("%s has %s of memory free and this needs %s: choose a smaller size or batch, or a smaller model", e.Device, FormatBytes(e.Available), FormatBytes(e.Need))
 }

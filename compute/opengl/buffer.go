@@ -41,10 +41,6 @@ func (d *Device) alloc(bytes int64) (*buffer, error) {
 	gl.BufferData(gl.COPY_WRITE_BUFFER, int(b.bytes), nil, gl.DYNAMIC_COPY)
 	if err := d.glError("reserving memory"); err != nil {
 		gl.DeleteBuffers(1, &b.id)
-		if err == errOutOfMemory {
-			used, _ := d.Memory()
-			return nil, &compute.MemoryError{Device: d.Name(), Need: b.bytes, Available: max(d.memoryLimit()-used, 0)}
-		}
 		return nil, err
 	}
 	d.mu.Lock()

@@ -21,9 +21,6 @@ const ceilingRounds = 5
 
 // Ceiling measures for about half a second.
 func (d *Device) Ceiling(ctx stdcontext.Context) (Ceiling, error) {
-	if ctx == nil {
-		ctx = stdcontext.Background()
-	}
 	var c Ceiling
 	err := d.call(ctx, func() error {
 		var err error

@@ -66,6 +66,7 @@ type Device struct {
 	binaries *diskCache
 	tuning   *tuningFile
 	lost     error
+	reset    func() uint32 // the context's reset status, 0 while all is well; nil where the driver does not tell
 }
 
 // context is an OpenGL context that is current on the GL goroutine's thread.
@@ -173,6 +174,7 @@ func (d *Device) begin(ctx context) {
 	d.limits.MemoryBytes = d.memoryLimit()
 	d.info.MemoryBytes = d.limits.MemoryBytes
 	d.state = newState()
+	d.reset = resetStatus()
 	driver := sha256.Sum256([]byte(d.info.Driver()))
 	d.binaries = openDiskCache(d.opts.CacheDir, driver)
 	d.tuning = openTuning(d.opts.CacheDir, driver)
@@ -309,6 +311,9 @@ func (d *Device) glError(doing string) error {
 			first = code
 		}
 	}
+	if d.reset != nil && d.reset() != gl.NO_ERROR {
+		first = contextLost
+	}
 	switch first {
 	case 0:
 		return nil
@@ -324,5 +329,13 @@ func (d *Device) glError(doing string) error {
 // contextLost is GL_CONTEXT_LOST (OpenGL 4.5, KHR_robustness).
 const contextLost = 0x0507
 
-// errOutOfMemory is GL_OUT_OF_MEMORY; callers turn it into a compute.MemoryError.
+// errOutOfMemory is GL_OUT_OF_MEMORY; refused turns it into a compute.MemoryError.
 var errOutOfMemory = errors.New("opengl: the driver is out of memory")
+
+// refused makes a driver's lack of memory a compute.MemoryError about need bytes; other errors stay.
+func (d *Device) refused(err error, need int64) error {
+	if errors.Is(err, errOutOfMemory) {
+		return &compute.MemoryError{Device: d.Name(), Need: need}
+	}
+	return err
+}

@@ -3,9 +3,11 @@ package opengl
 import (
 	stdcontext "context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"atelier/compute"
 )
@@ -158,4 +160,67 @@ func TestFormThatWritesNothing(t *testing.T) {
 	if w := strings.Join(d.Warnings(), "\n"); !strings.Contains(w, "form idle of test_scale is not used: its result differs") {
 		t.Errorf("warnings: %q", w)
 	}
+}
+
+// A driver's reset is told, and told again, and the device still closes.
+func TestReset(t *testing.T) {
+	d := openTest(t, Options{})
+	if d.reset == nil {
+		t.Fatal("this driver does not tell of resets")
+	}
+	g := newGraph(t)
+	g.Output("y", scale(g.Input("x", 3), g.Const("w", []float32{1}, 1), 2))
+	e := g.load(d)
+	in, out := map[string][]float32{"x": {1, 2, 3}}, map[string][]float32{"y": make([]float32, 3)}
+	if err := e.Run(t.Context(), in, out); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.call(t.Context(), func() error { d.reset = func() uint32 { return 0x8253 }; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Run(t.Context(), in, out); err == nil || !strings.Contains(err.Error(), "the driver reset the device while running a plan: start the program again") {
+			t.Errorf("got %v", err)
+		}
+	}
+	e.Close()
+}
+
+// Memory that the driver refuses is said as a compute.MemoryError, whoever meets it.
+func TestDriverWithoutMemory(t *testing.T) {
+	d := openTest(t, Options{})
+	var short *compute.MemoryError
+	if err := d.refused(fmt.Errorf("%w (conv2d)", errOutOfMemory), 5e9); !errors.As(err, &short) || short.Need != 5e9 ||
+		!strings.HasSuffix(err.Error(), "has no memory left and this needs 5.0 GB: close other programs, or choose a smaller size or batch, or a smaller model") {
+		t.Errorf("got %v", err)
+	}
+	if err := d.refused(errClosed, 1); err != errClosed {
+		t.Errorf("another error becomes %v", err)
+	}
+}
+
+// Close waits for a run, and runs that come after are answered.
+func TestCloseDuringRuns(t *testing.T) {
+	d := openTest(t, Options{})
+	g, in, size := heavy(t)
+	e := g.load(d)
+	done := make(chan error)
+	for range 3 {
+		go func() {
+			for {
+				if err := e.Run(t.Context(), in, map[string][]float32{"y": make([]float32, size)}); err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+	}
+	time.Sleep(50 * time.Millisecond)
+	d.Close()
+	for range 3 {
+		if err := <-done; !errors.Is(err, errClosed) {
+			t.Errorf("a run beside Close: %v", err)
+		}
+	}
+	e.Close()
 }

@@ -57,7 +57,7 @@ const (
 func (d *Device) Load(ctx stdcontext.Context, p *compute.Plan) (compute.Executable, error) {
 	e := &Executable{device: d, plan: p}
 	if err := d.call(ctx, func() error { return e.load(ctx) }); err != nil {
-		return nil, err
+		return nil, d.refused(err, p.SlotBytes()+p.ParamBytes())
 	}
 	return e, nil
 }
@@ -319,7 +319,7 @@ func (e *Executable) Run(ctx stdcontext.Context, in, out map[string][]float32) e
 	if err := compute.CheckRun(e.plan, in, out); err != nil {
 		return err
 	}
-	return e.device.call(ctx, func() error {
+	err := e.device.call(ctx, func() error {
 		if !e.loaded {
 			return errors.New("opengl: the plan has been closed")
 		}
@@ -338,6 +338,7 @@ func (e *Executable) Run(ctx stdcontext.Context, in, out map[string][]float32) e
 		}
 		return e.device.glError("running a plan")
 	})
+	return e.device.refused(err, e.plan.SlotBytes()+e.plan.ParamBytes())
 }
 
 func (e *Executable) upload(in map[string][]float32) {

@@ -123,6 +123,17 @@ func (d *Device) memoryLimit() int64 {
 	return 0
 }
 
+// resetStatus asks the driver whether it reset the device, nil where it does not tell.
+func resetStatus() func() uint32 {
+	switch {
+	case hasExtension("GL_KHR_robustness"):
+		return gl.GetGraphicsResetStatusKHR
+	case hasExtension("GL_ARB_robustness"):
+		return gl.GetGraphicsResetStatusARB
+	}
+	return nil
+}
+
 func hasExtension(name string) bool {
 	for i := range integer(gl.NUM_EXTENSIONS) {
 		if gl.GoStr(gl.GetStringi(gl.EXTENSIONS, uint32(i))) == name {

@@ -54,7 +54,13 @@ func createWindow() (w *glfw.Window, err error) {
 	glfw.WindowHint(glfw.ContextVersionMajor, 4)
 	glfw.WindowHint(glfw.ContextVersionMinor, 3)
 	glfw.WindowHint(glfw.OpenGLProfile, glfw.OpenGLCoreProfile)
+	// A driver that resets the device then says so, where it would otherwise end the program.
+	glfw.WindowHint(glfw.ContextRobustness, glfw.LoseContextOnReset)
 	w, err = glfw.CreateWindow(16, 16, "atelier compute", nil, nil)
+	if err != nil {
+		glfw.WindowHint(glfw.ContextRobustness, glfw.NoRobustness)
+		w, err = glfw.CreateWindow(16, 16, "atelier compute", nil, nil)
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("this display has no OpenGL 4.3: %w", err)

@@ -1,6 +1,7 @@
 package opengl
 
 import (
+	stdcontext "context"
 	"os"
 	"os/exec"
 	"runtime"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 		os.Stdout.WriteString("failed: " + err.Error() + "\n")
 		os.Exit(1)
 	}
-	c, err := d.Ceiling(nil)
+	c, err := d.Ceiling(stdcontext.Background())
 	if err != nil || c.FLOPS <= 0 {
 		os.Stdout.WriteString("failed: " + err.Error() + "\n")
 		os.Exit(1)
