@@ -24,7 +24,7 @@ func convLower(n *Tensor, lw *Lowering) []Launch {
 		t.uniforms = append(append(append(ua, ub...), Int("inner", g.ci)), noBatch()...)
 		return t.lower(n, lw)
 	}
-	t.adds = false
+	t.adds, t.tall = false, true
 	pictured := 0
 	if biasRows && t.pixels%onePictureRows != 0 {
 		pictured, t.parts, t.m = 1, at.Groups*g.b, g.ho*g.wo

@@ -17,6 +17,7 @@ type tile struct {
 	pixels   int     // rows of the result in a picture
 	residual *Tensor
 	adds     bool // the tile adds the residual itself
+	tall     bool // workgroups should rather be high than wide: long inner axes, whose columns then stay in a core's cache
 }
 
 const (
@@ -59,7 +60,7 @@ func (t *tile) lower(n *Tensor, lw *Lowering) []Launch {
 	if t.m <= fewRows {
 		rows = fewRows
 	}
-	shift, direct := laneShift(t.m, t.n, rows)
+	shift, direct := laneShift(t.m, t.n, rows, t.tall)
 	splits := 1
 	if groups := direct * t.parts; groups < fewGroups {
 		splits = max(min(ceilDiv(fewGroups, groups), t.steps/splitSteps), 1)
@@ -142,8 +143,12 @@ func absent(other Operand, name string) Operand {
 
 // laneShift arranges a workgroup's tiles, 8>>shift high and 1<<shift wide, to cover m×n with the fewest groups; near squares
 // first, since they fetch least.
-func laneShift(m, n, rows int) (shift, groups int) {
-	for _, s := range []int{2, 1, 3, 0} {
+func laneShift(m, n, rows int, tall bool) (shift, groups int) {
+	order := []int{2, 1, 3, 0}
+	if tall {
+		order = []int{1, 2, 0, 3}
+	}
+	for _, s := range order {
 		g := ceilDiv(m, directLanes>>s*rows) * ceilDiv(n, directColumns<<s)
 		if groups == 0 || g < groups {
 			shift, groups = s, g
