@@ -165,6 +165,11 @@ func (s *studio) Models() []pipeline.ModelInfo {
 func (s *studio) Samplers() []ui.Named  { return named(pipeline.Samplers()) }
 func (s *studio) Schedules() []ui.Named { return named(pipeline.Schedules()) }
 
+// SchedulesFor lists the schedules that a sampler takes.
+func (s *studio) SchedulesFor(sampler string) []ui.Named {
+	return named(pipeline.SchedulesFor(sampler))
+}
+
 func named(all []pipeline.Named) []ui.Named {
 	out := make([]ui.Named, len(all))
 	for i, n := range all {
@@ -176,7 +181,7 @@ func named(all []pipeline.Named) []ui.Named {
 // Device says what runs the models and how well.
 func (s *studio) Device() ui.DeviceStatus {
 	st := s.engine.Status()
-	return ui.DeviceStatus{Name: st.Name, Health: st.Health, OK: st.OK, UsedBytes: st.Used, TotalBytes: st.Total}
+	return ui.DeviceStatus{Name: st.Name, Health: st.Health, OK: st.OK, Unproven: st.Unproven, UsedBytes: st.Used, TotalBytes: st.Total}
 }
 
 // Generate makes the pictures of one request.

@@ -36,7 +36,10 @@ func (b *statusBar) set(d DeviceStatus) {
 		text += " · " + kit.Bytes(d.UsedBytes)
 	}
 	role := kit.AccentInk
-	if d.OK {
+	switch {
+	case d.Unproven:
+		role = kit.Secondary
+	case d.OK:
 		role = kit.Healthy
 	}
 	b.dot.Set(role)

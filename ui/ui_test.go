@@ -33,8 +33,9 @@ func (e *engine) Ready() <-chan struct{} { return e.ready }
 func (e *engine) Models() []pipeline.ModelInfo {
 	return []pipeline.ModelInfo{{Name: "sticker", Width: 64, Height: 64, Steps: 2, CFG: 4, Sampler: "ddim", Schedule: "normal"}}
 }
-func (e *engine) Samplers() []Named  { return []Named{{ID: "ddim", Label: "DDIM"}} }
-func (e *engine) Schedules() []Named { return []Named{{ID: "normal", Label: "Normal"}} }
+func (e *engine) Samplers() []Named           { return []Named{{ID: "ddim", Label: "DDIM"}} }
+func (e *engine) Schedules() []Named          { return []Named{{ID: "normal", Label: "Normal"}} }
+func (e *engine) SchedulesFor(string) []Named { return e.Schedules() }
 func (e *engine) Device() DeviceStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -78,7 +78,7 @@ func (e *Engine) CheckOnce(ctx context.Context, idle func(context.Context) error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	_, err := e.check(ctx, func(i, n int, _ Result) {
-		e.health.set(true, fmt.Sprintf("checking kernels, %d of %d", i+1, n))
+		e.health.expect(fmt.Sprintf("checking kernels, %d of %d", i+1, n))
 		if err := idle(ctx); err != nil {
 			cancel(err)
 		}
@@ -104,20 +104,34 @@ func (e *Engine) applyVerdict() {
 		e.judge(failed)
 		return
 	}
-	e.health.set(true, unchecked)
+	e.health.expect(unchecked)
 }
 
 // health is a verdict in words, safe for concurrent use.
 type health struct {
-	mu   sync.Mutex
-	ok   bool
-	text string
+	mu      sync.Mutex
+	ok      bool
+	pending bool // the check is still to come, or runs
+	text    string
 }
 
 func (h *health) set(ok bool, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ok, h.text = ok, text
+	h.ok, h.pending, h.text = ok, false, text
+}
+
+// expect says in text where the check stands that is not done yet.
+func (h *health) expect(text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ok, h.pending, h.text = true, true, text
+}
+
+func (h *health) unproven() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pending
 }
 
 func (h *health) get() (bool, string) {

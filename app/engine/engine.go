@@ -71,6 +71,7 @@ type Status struct {
 	Name        string
 	Health      string
 	OK          bool
+	Unproven    bool  // not checked yet, or being checked
 	Used, Total int64 // bytes of device memory; Total 0 means unknown
 }
 
@@ -79,13 +80,14 @@ func (e *Engine) Status() Status {
 	used, _ := e.Device.Memory()
 	s := Status{Name: e.Device.Name(), Used: used, Total: e.Device.Limits().MemoryBytes}
 	s.OK, s.Health = e.health.get()
+	s.Unproven = e.health.unproven()
 	if e.Reason != "" {
 		s.Health = "computing on the processor: " + e.Reason
 		s.OK = false
 	}
 	if e.GL != nil {
 		if w := e.GL.Warnings(); len(w) > 0 {
-			s.OK, s.Health = false, strings.Join(w, "; ")
+			s.OK, s.Unproven, s.Health = false, false, strings.Join(w, "; ")
 		}
 	}
 	return s

@@ -37,10 +37,16 @@ type engine struct {
 func (e *engine) Ready() <-chan struct{}       { return e.ready }
 func (e *engine) Models() []pipeline.ModelInfo { return e.models }
 func (e *engine) Samplers() []studio.Named {
-	return []studio.Named{{ID: "euler", Label: "Euler"}, {ID: "ddim", Label: "DDIM"}}
+	return []studio.Named{{ID: "euler", Label: "Euler"}, {ID: "ddim", Label: "DDIM"}, {ID: "lcm", Label: "LCM"}}
 }
 func (e *engine) Schedules() []studio.Named {
 	return []studio.Named{{ID: "normal", Label: "Normal"}, {ID: "karras", Label: "Karras"}}
+}
+func (e *engine) SchedulesFor(sampler string) []studio.Named {
+	if sampler == "lcm" {
+		return e.Schedules()[:1]
+	}
+	return e.Schedules()
 }
 func (e *engine) Device() studio.DeviceStatus { return studio.DeviceStatus{Name: "test", OK: true} }
 
@@ -345,6 +351,43 @@ func TestModelSetsRangesDefaultsAndShapes(t *testing.T) {
 	b.Undo(false)
 	if p := f.parameters(); p.Model != "sticker" || p.Width != 256 || p.Steps != 4 {
 		t.Errorf("undone: %+v", p)
+	}
+}
+
+func TestSchedulesThatASamplerDoesNotTakeAreNotOffered(t *testing.T) {
+	b := newBench(t, func(s *settings.Settings) { s.Last.Sampler, s.Last.Schedule = "euler", "karras" })
+	b.EngineReady()
+	f := b.form
+	pick := func(index int) { // as from the open list
+		f.sampler.Select(index)
+		f.sampler.OnChanged(index)
+	}
+	for _, c := range []struct {
+		sampler int
+		want    string
+		offered int
+	}{{2, "normal", 1}, {0, "karras", 2}, {2, "normal", 1}, {1, "karras", 2}} {
+		pick(c.sampler)
+		if got := f.parameters().Schedule; got != c.want || len(f.schedules) != c.offered {
+			t.Errorf("sampler %d: schedule %s of %d, want %s of %d", c.sampler, got, len(f.schedules), c.want, c.offered)
+		}
+		if note := f.tips.Shown(); c.offered == 1 && note != "LCM takes the Normal schedule only." {
+			t.Errorf("sampler %d: the note is %q", c.sampler, note)
+		}
+	}
+}
+
+func TestWhatIsStillBeingTypedCounts(t *testing.T) {
+	b := newBench(t, nil)
+	b.EngineReady()
+	f := b.form
+	f.prompt.SetText("a cup")
+	f.seed.Focus()
+	test.Type(b.window.Canvas().Focused(), "7")
+	b.Generate(false)
+	b.until("a request", func() bool { return len(b.engine.requests()) == 1 })
+	if got := b.engine.requests()[0].Seed; got != 7 {
+		t.Errorf("made with seed %d, 7 was typed", got)
 	}
 }
 

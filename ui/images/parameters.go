@@ -35,6 +35,8 @@ type form struct {
 	seed             *kit.Field
 	sampler          *kit.Choice
 	schedule         *kit.Choice
+	schedules        []studio.Named // what the schedule offers for this sampler
+	wished           string         // the schedule that was chosen last, also where this sampler does not take it
 	batch            *kit.Number
 	more             *kit.Fold
 	seedText         string // as committed
@@ -71,8 +73,13 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 	f.buildSeed()
 	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
 	f.schedule = kit.NewChoice(tips, kit.Tip{Name: "Schedule", Key: "↑ ↓", Text: "How the noise is spread over the steps."})
-	f.sampler.OnChanged = func(int) { f.act("", f.summarise) }
-	f.schedule.OnChanged = func(int) { f.act("", f.summarise) }
+	f.sampler.OnChanged = func(int) { f.act("", f.switchSampler) }
+	f.schedule.OnChanged = func(i int) {
+		f.act("", func() {
+			f.wished = f.schedules[i].ID
+			f.summarise()
+		})
+	}
 	f.more = kit.NewFold(tips, "More", !window.MoreClosed, kit.Column(kit.Gap,
 		kit.Labelled("Sampler", labelWidth, f.sampler),
 		kit.Labelled("Schedule", labelWidth, f.schedule),
@@ -215,13 +222,36 @@ func (f *form) markPreset() {
 	}
 }
 
+// chosen is the entry of a menu that a choice shows; empty if there is none.
+func chosen(c *kit.Choice, all []studio.Named) studio.Named {
+	if i := c.Selected(); i >= 0 && i < len(all) {
+		return all[i]
+	}
+	return studio.Named{}
+}
+
+// switchSampler offers the schedules that the chosen sampler takes, and says so where that is not the one that was chosen.
+func (f *form) switchSampler() {
+	sampler := chosen(f.sampler, f.studio.Samplers())
+	f.offerSchedules(f.wished, "")
+	if now := chosen(f.schedule, f.schedules); f.wished != "" && now.ID != f.wished {
+		f.tips.Note(f.schedule, fmt.Sprintf("%s takes the %s schedule only.", sampler.Label, now.Label))
+	}
+	f.summarise()
+}
+
+// offerSchedules fills the schedule's list for the chosen sampler.
+func (f *form) offerSchedules(wanted, standard string) {
+	f.schedules = f.studio.SchedulesFor(chosen(f.sampler, f.studio.Samplers()).ID)
+	choose(f.schedule, f.schedules, wanted, standard)
+}
+
 func (f *form) summarise() {
 	parts := []string{}
-	if s := f.studio.Samplers(); f.sampler.Selected() >= 0 && f.sampler.Selected() < len(s) {
-		parts = append(parts, s[f.sampler.Selected()].Label)
-	}
-	if s := f.studio.Schedules(); f.schedule.Selected() >= 0 && f.schedule.Selected() < len(s) {
-		parts = append(parts, s[f.schedule.Selected()].Label)
+	for _, label := range []string{chosen(f.sampler, f.studio.Samplers()).Label, chosen(f.schedule, f.schedules).Label} {
+		if label != "" {
+			parts = append(parts, label)
+		}
 	}
 	if b := f.batch.Value(); b > 1 {
 		parts = append(parts, fmt.Sprintf("batch of %g", b))
@@ -261,7 +291,11 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 		f.cfg.Set(m.CFG)
 	}
 	choose(f.sampler, f.studio.Samplers(), p.Sampler, m.Sampler)
-	choose(f.schedule, f.studio.Schedules(), p.Schedule, m.Schedule)
+	f.wished = p.Schedule
+	if f.wished == "" {
+		f.wished = m.Schedule
+	}
+	f.offerSchedules(p.Schedule, m.Schedule)
 	f.shapePresets(m)
 	f.summarise()
 }
@@ -375,12 +409,7 @@ func (f *form) parameters() settings.Parameters {
 		Width: int(f.width.Value()), Height: int(f.height.Value()), Steps: int(f.steps.Value()),
 		CFG: f.cfg.Value(), Batch: int(f.batch.Value()),
 	}
-	if s := f.studio.Samplers(); f.sampler.Selected() >= 0 && f.sampler.Selected() < len(s) {
-		p.Sampler = s[f.sampler.Selected()].ID
-	}
-	if s := f.studio.Schedules(); f.schedule.Selected() >= 0 && f.schedule.Selected() < len(s) {
-		p.Schedule = s[f.schedule.Selected()].ID
-	}
+	p.Sampler, p.Schedule = chosen(f.sampler, f.studio.Samplers()).ID, chosen(f.schedule, f.schedules).ID
 	return p
 }
 

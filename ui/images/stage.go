@@ -22,6 +22,7 @@ type stage struct {
 	notice  *kit.Notice
 	percent *kit.Label
 	fit     *kit.Button
+	actual  *kit.Button
 	zoom    *fyne.Container
 	meter   *kit.Meter
 	status  *kit.Label
@@ -38,8 +39,8 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 	s.percent = kit.NewLine("", kit.Caption, kit.Secondary, 46)
 	s.percent.Align = fyne.TextAlignTrailing
 	s.fit = kit.NewButton(tips, "Fit", kit.Quiet, kit.Tip{Name: "Fit", Key: "Ctrl+0", Text: "Show the whole picture. The wheel zooms about the pointer, dragging moves the picture."}, s.picture.Fit)
-	actual := kit.NewButton(tips, "100 %", kit.Quiet, kit.Tip{Name: "100 %", Key: "Ctrl+1", Text: "Show one pixel of the picture on one pixel of the screen."}, s.picture.Actual)
-	for _, b := range []*kit.Button{s.fit, actual} {
+	s.actual = kit.NewButton(tips, "100 %", kit.Quiet, kit.Tip{Name: "100 %", Key: "Ctrl+1", Text: "Show one pixel of the picture on one pixel of the screen."}, s.picture.Actual)
+	for _, b := range []*kit.Button{s.fit, s.actual} {
 		b.Height, b.TextSize = 24, kit.Caption
 	}
 	s.status = kit.NewLine("", kit.Caption, kit.Secondary, 264)
@@ -51,7 +52,7 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 	s.picture.OnView = s.viewed
 	s.picture.OnFrame = s.settle
 	s.empty = container.New(emptyLayout{})
-	s.zoom = kit.Row(kit.Gap, -1, s.percent, s.fit, actual)
+	s.zoom = kit.Row(kit.Gap, -1, s.percent, s.fit, s.actual)
 	s.zoom.Hide()
 	bar := kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 1, s.zoom, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel))
 	line := kit.NewBacking(kit.Line)
@@ -101,10 +102,14 @@ func (s *stage) viewed(percent float64, fit bool) {
 	}
 	s.zoom.Show()
 	s.percent.Set(fmt.Sprintf("%.0f %%", percent), kit.Secondary)
-	if s.fit.Selected != fit {
-		s.fit.Selected = fit
-		s.fit.Refresh()
+	mark := func(b *kit.Button, on bool) {
+		if b.Selected != on {
+			b.Selected = on
+			b.Refresh()
+		}
 	}
+	mark(s.fit, fit)
+	mark(s.actual, !fit && percent == 100)
 }
 
 // teach fills the empty canvas with example prompts.

@@ -150,6 +150,7 @@ func (w *Workspace) showButton(running bool) {
 
 // Generate queues a picture with what the form says; first puts it ahead of the others that wait.
 func (w *Workspace) Generate(first bool) {
+	kit.CommitFocused(w.config.Tips)
 	p := w.form.parameters()
 	if strings.TrimSpace(p.Prompt) == "" {
 		w.config.Tips.Note(w.form.prompt, "Write a few words first: what should the picture show?")

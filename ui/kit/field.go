@@ -43,7 +43,7 @@ func (b bare) Size(name fyne.ThemeSizeName) float32 {
 			return 0
 		}
 	case theme.SizeNameInnerPadding:
-		return 5 + frame
+		return inset + frame
 	}
 	return b.current().Size(name)
 }
@@ -52,6 +52,12 @@ func (bare) current() fyne.Theme { return fyne.CurrentApp().Settings().Theme() }
 
 // frame is how far an entry reaches beyond its field on every side.
 const frame = 3
+
+// inset is the room between a field's edge and its text; edge is that and what the caret needs beside the text.
+const (
+	inset = 8
+	edge  = inset + 2
+)
 
 // entry is the toolkit's text entry with the studio's keys: what it has no use for goes on to the window.
 type entry struct {
@@ -227,6 +233,10 @@ func (f *Field) SetText(s string) {
 
 // Focus puts the caret into the field.
 func (f *Field) Focus() {
+	// The toolkit finds only what it has drawn, and forgets what was hidden for long; asking for the size makes it known again.
+	for _, o := range []fyne.CanvasObject{f, f.clip, f.styled, f.entry} {
+		o.MinSize()
+	}
 	// The layer of tips has been on the window from the start; a field that was just shown is not known to a window yet.
 	if c := fyne.CurrentApp().Driver().CanvasForObject(f.tips.Layer); c != nil {
 		c.Focus(f.entry)
@@ -247,6 +257,15 @@ func (f *Field) Tapped(*fyne.PointEvent) { f.Focus() }
 // Cursor implements desktop.Cursorable.
 func (f *Field) Cursor() desktop.Cursor { return desktop.TextCursor }
 
+// CommitFocused takes what has been typed so far into the field that has the focus, if one has.
+func CommitFocused(t *Tips) {
+	if c := fyne.CurrentApp().Driver().CanvasForObject(t.Layer); c != nil {
+		if e, ok := c.Focused().(*entry); ok {
+			e.owner.commit()
+		}
+	}
+}
+
 func (f *Field) commit() {
 	if f.OnCommit != nil {
 		f.OnCommit(f.entry.Text)
@@ -263,7 +282,7 @@ func (f *Field) focus(on bool) {
 
 // needed is how many lines the text takes, within the field's limits.
 func (f *Field) needed() int {
-	room := f.Size().Width - 2*7
+	room := f.Size().Width - 2*edge
 	if f.most <= f.lines || room <= 0 {
 		return f.lines
 	}
@@ -278,7 +297,7 @@ func (f *Field) needed() int {
 func (f *Field) place(size fyne.Size) {
 	width := size.Width
 	if f.right {
-		need := measure(f.entry.Text, Body).Width + 2*7
+		need := measure(f.entry.Text, Body).Width + 2*edge
 		width = max(24, min(width, need))
 	}
 	// The toolkit draws a frame of its own round a focused entry, in the caret's colour and as thick as the caret; it is left

@@ -15,6 +15,7 @@ type DeviceStatus struct {
 	Name       string // "OpenGL 4.5 llvmpipe"
 	Health     string // "checked", or one clause of what is wrong: "host: no OpenGL 4.3"
 	OK         bool   // false shows the health as a warning
+	Unproven   bool   // not checked yet: neither healthy nor a warning
 	UsedBytes  int64
 	TotalBytes int64 // 0 where the driver does not say
 }
@@ -27,7 +28,8 @@ type Studio interface {
 	Models() []pipeline.ModelInfo // best first; may be empty before Ready
 	Samplers() []Named
 	Schedules() []Named
-	Device() DeviceStatus // meaningful after Ready
+	SchedulesFor(sampler string) []Named // those of Schedules that a sampler takes, in the same order; never empty
+	Device() DeviceStatus                // meaningful after Ready
 	// Generate makes the pictures of one request; before Ready it waits. It returns soon after ctx ends.
 	Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error)
 }
