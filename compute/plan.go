@@ -95,19 +95,22 @@ func (p *Plan) record(g *Graph, lim Limits) error {
 func checkLaunches(n *Tensor, launches []Launch, scratch []int64, lim Limits) error {
 	for _, l := range launches {
 		for _, o := range append(append([]Operand(nil), l.Reads...), l.Writes...) {
-			bytes := int64(0)
+			bytes, advice := int64(0), "use a smaller picture or batch"
 			texel := int64(4 * max(o.Width, 1))
 			if o.T != nil {
 				bytes = o.T.Bytes()
 				texel = int64(o.T.dtype.Bytes() * max(o.Width, 1))
+				if Root(o.T).IsParam() {
+					advice = "use a smaller model"
+				}
 			} else {
 				bytes = scratch[o.Scratch-1]
 			}
 			if lim.TextureTexels > 0 && o.Name != "" && bytes/texel > lim.TextureTexels {
-				return fmt.Errorf("compute: %s: an operand of %s is larger than this device's largest texture buffer (%s) (%s); use a smaller picture or batch", n.Op.Name, FormatBytes(bytes), FormatBytes(lim.TextureTexels*texel), n.at)
+				return fmt.Errorf("compute: %s: an operand of %s is larger than this device's largest texture buffer (%s) (%s); %s", n.Op.Name, FormatBytes(bytes), FormatBytes(lim.TextureTexels*texel), n.at, advice)
 			}
 			if lim.StorageBytes > 0 && o.Name == "" && bytes > lim.StorageBytes {
-				return fmt.Errorf("compute: %s: a result of %s is larger than this device's largest storage block (%s) (%s); use a smaller picture or batch", n.Op.Name, FormatBytes(bytes), FormatBytes(lim.StorageBytes), n.at)
+				return fmt.Errorf("compute: %s: a result of %s is larger than this device's largest storage block (%s) (%s); %s", n.Op.Name, FormatBytes(bytes), FormatBytes(lim.StorageBytes), n.at, advice)
 			}
 		}
 	}

@@ -158,7 +158,7 @@ func TestBroadcast(t *testing.T) {
 
 func TestShapeOverflowIsRefused(t *testing.T) {
 	g := NewGraph()
-	if err := g.Input("x", 1<<20, 1<<20).Err(); err == nil || !strings.Contains(err.Error(), "more than 2147483647 elements") {
+	if err := g.Input("x", 1<<20, 1<<20).Err(); err == nil || !strings.Contains(err.Error(), "more than 2147418112 elements") {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -9,8 +9,9 @@ import (
 // Shape is the extent of each axis, outermost first. A scalar is [1].
 type Shape []int
 
-// maxElements bounds a tensor so that flat indices fit the shaders' 32-bit ints.
-const maxElements = 1<<31 - 1
+// maxElements bounds a tensor so that flat indices fit the shaders' 32-bit ints, also those of a grid's idle invocations and the
+// float estimates of include/index.glsl.
+const maxElements = 1<<31 - 1<<16
 
 // Size is the number of elements.
 func (s Shape) Size() int {

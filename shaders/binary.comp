@@ -14,14 +14,18 @@ vec4 larger(vec4 a, vec4 b) {
 }
 vec4 prelu(vec4 a, vec4 b) { return mix(a, a * b, lessThan(a, vec4(0.0))); }
 
+// By their bits, since drivers may compute 1.0 / 0.0 and sqrt(-1.0) as they like.
+float infinity() { return uintBitsToFloat(0x7f800000u); }
+float not_a_number() { return uintBitsToFloat(0x7fc00000u); }
+
 // a to the power b, where GLSL leaves negative a undefined: the sign is that of a whole odd b, and other b give NaN.
 float power1(float a, float b) {
     if (b == 0.0 || a == 1.0) {
         return 1.0;
     }
-    float p = a == 0.0 ? (b > 0.0 ? 0.0 : 1.0 / 0.0) : exp2(b * log2(abs(a)));
+    float p = a == 0.0 ? (b > 0.0 ? 0.0 : infinity()) : exp2(b * log2(abs(a)));
     if (a < 0.0) {
-        p = b != floor(b) ? sqrt(-1.0) : (mod(b, 2.0) == 1.0 ? -p : p);
+        p = b != floor(b) ? not_a_number() : (mod(b, 2.0) == 1.0 ? -p : p);
     }
     return isnan(a) || isnan(b) ? a + b : p;
 }
