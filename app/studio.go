@@ -90,13 +90,28 @@ type studio struct {
 	models  []pipeline.ModelInfo
 	failure error
 
-	busy sync.Mutex // held by a job, and by each case of the self-check
+	busy turn // taken by a job, and by each case of the self-check
 }
+
+// turn is a mutex that one can stop waiting for.
+type turn chan struct{}
+
+// take waits for the turn, or gives ctx's error.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) leave() { <-t }
 
 // newStudio opens the engine; the part of it that needs the main thread runs here, the rest goes on behind the window.
 func newStudio(choice string) *studio {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &studio{ready: make(chan struct{}), stop: stop}
+	s := &studio{ready: make(chan struct{}), stop: stop, busy: make(turn, 1)}
 	e, err := engine.Open(engine.Options{Choice: choice})
 	if err != nil { // the window still opens, on the processor, and says why
 		e, _ = engine.Open(engine.Options{Choice: engine.Host})
@@ -113,7 +128,9 @@ func newStudio(choice string) *studio {
 
 // prepare opens the built-in model, builds its programs so that the first picture starts at once, and checks the kernels.
 func (s *studio) prepare(ctx context.Context) {
-	s.busy.Lock()
+	if s.busy.take(ctx) != nil {
+		return
+	}
 	pipe, err := s.pipes.Get("")
 	s.mu.Lock()
 	if err == nil {
@@ -122,7 +139,7 @@ func (s *studio) prepare(ctx context.Context) {
 	s.failure = err
 	s.mu.Unlock()
 	close(s.ready)
-	s.busy.Unlock()
+	s.busy.leave()
 	if err != nil {
 		return
 	}
@@ -134,8 +151,10 @@ func (s *studio) prepare(ctx context.Context) {
 			return ctx.Err()
 		case <-time.After(time.Millisecond):
 		}
-		s.busy.Lock()
-		defer s.busy.Unlock()
+		if err := s.busy.take(ctx); err != nil {
+			return err
+		}
+		s.busy.leave()
 		return ctx.Err()
 	})
 	if err != nil && ctx.Err() == nil {
@@ -144,8 +163,10 @@ func (s *studio) prepare(ctx context.Context) {
 }
 
 func (s *studio) warm(ctx context.Context, pipe *pipeline.Text2Image) {
-	s.busy.Lock()
-	defer s.busy.Unlock()
+	if s.busy.take(ctx) != nil {
+		return
+	}
+	defer s.busy.leave()
 	if err := pipe.Warm(ctx, pipeline.Request{Prompt: defaultPrompt}); err != nil && ctx.Err() == nil {
 		logLine(fmt.Sprintf("warming up: %v", err))
 	}
@@ -186,6 +207,7 @@ func (s *studio) Device() ui.DeviceStatus {
 
 // Generate makes the pictures of one request.
 func (s *studio) Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error) {
+	progress(pipeline.Progress{Phase: "prepare"}) // programs are still being built when the program was just started
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
@@ -204,8 +226,10 @@ func (s *studio) Generate(ctx context.Context, model string, req pipeline.Reques
 	if err != nil {
 		return nil, err
 	}
-	s.busy.Lock()
-	defer s.busy.Unlock()
+	if err := s.busy.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.busy.leave()
 	return pipe.Run(ctx, req, progress)
 }
 

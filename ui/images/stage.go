@@ -223,7 +223,7 @@ func share(p pipeline.Progress) float64 {
 }
 
 var phases = map[string]string{
-	"": "Starting", "load": "Loading the model", "text": "Reading the prompt", "decode": "Decoding", "upscale": "Enlarging", "save": "Saving",
+	"": "Starting", "prepare": "Preparing the device", "load": "Loading the model", "text": "Reading the prompt", "decode": "Decoding", "upscale": "Enlarging", "save": "Saving",
 }
 
 // describe puts progress into words: step, time left, speed, memory.

@@ -112,7 +112,7 @@ func (c *Choice) CreateRenderer() fyne.WidgetRenderer {
 			label = c.labels[i]
 		}
 		text.Text = Shorten(label, Body, size.Width-10-26)
-		text.Move(fyne.NewPos(10, (size.Height-text.MinSize().Height)/2))
+		text.Move(fyne.NewPos(10, (size.Height-text.MinSize().Height)/2-1))
 		arrow.img.Resize(fyne.NewSize(14, 14))
 		arrow.img.Move(fyne.NewPos(size.Width-22, (size.Height-14)/2))
 	}

@@ -53,10 +53,12 @@ func (bare) current() fyne.Theme { return fyne.CurrentApp().Settings().Theme() }
 // frame is how far an entry reaches beyond its field on every side.
 const frame = 3
 
-// inset is the room between a field's edge and its text; edge is that and what the caret needs beside the text.
+// inset is the room between a field's edge and its text; edge is that and what the caret needs beside the text. In one line
+// the toolkit's equal room above the text is lift too much.
 const (
 	inset = 8
 	edge  = inset + 2
+	lift  = inset - 5
 )
 
 // entry is the toolkit's text entry with the studio's keys: what it has no use for goes on to the window.
@@ -304,8 +306,12 @@ func (f *Field) place(size fyne.Size) {
 	// outside of what shows.
 	f.clip.Move(fyne.NewPos(size.Width-width+1, 1))
 	f.clip.Resize(fyne.NewSize(width-2, size.Height-2))
-	f.styled.Move(fyne.NewPos(-frame-1, -frame-1))
-	f.styled.Resize(fyne.NewSize(width+2*frame, size.Height+2*frame))
+	up := float32(0)
+	if f.lines == 1 {
+		up = lift
+	}
+	f.styled.Move(fyne.NewPos(-frame-1, -frame-1-up))
+	f.styled.Resize(fyne.NewSize(width+2*frame, size.Height+2*frame+2*up))
 }
 
 // CreateRenderer implements fyne.Widget.
