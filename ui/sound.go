@@ -21,14 +21,15 @@ const (
 // doneSound plays the sound when a long wait is over, and is the switch for it. It lives on the main thread.
 type doneSound struct {
 	shell *shell
-	long  bool // a job that ran longer than soundAfter has ended since the queue was last empty
+	after time.Duration
+	long  bool // a job that ran longer than after has ended since the queue was last empty
 	turn  int  // counts what the switch was asked for; the word of an older preview is ignored
 	modes *segments
 	note  *kit.Label
 }
 
 func newDoneSound(s *shell) *doneSound {
-	d := &doneSound{shell: s, note: kit.NewLine(soundText, kit.Caption, kit.Secondary, 200)}
+	d := &doneSound{shell: s, after: soundAfter, note: kit.NewLine(soundText, kit.Caption, kit.Secondary, 200)}
 	now := soundOff
 	if s.options.Settings.Get().SoundWhenDone {
 		now = soundOn
@@ -82,7 +83,7 @@ func (d *doneSound) changed(u job.Update, idle bool) {
 	for _, j := range u.Jobs {
 		switch j.State {
 		case job.Done, job.Failed:
-			d.long = d.long || j.Ended.Sub(j.Started) > soundAfter
+			d.long = d.long || j.Ended.Sub(j.Started) > d.after
 		case job.Cancelled:
 			d.long = false
 		}

@@ -9,6 +9,7 @@ import (
 
 	"atelier/app/job"
 	"atelier/app/settings"
+	"atelier/models/pipeline"
 )
 
 // withSound gives a window whose sound is counted, and fails with what failure holds.
@@ -64,6 +65,7 @@ func TestSoundIsOffUntilItHasBeenHeard(t *testing.T) {
 }
 
 func TestSoundWhenTheQueueIsEmptyAfterALongJob(t *testing.T) {
+	b, d, chimes, _ := withSound(t)
 	start := time.Now()
 	ended := func(state job.State, took time.Duration) job.Snapshot {
 		return job.Snapshot{State: state, Started: start, Ended: start.Add(took)}
@@ -89,20 +91,35 @@ func TestSoundWhenTheQueueIsEmptyAfterALongJob(t *testing.T) {
 		{"long, then cancelled", true, []word{{[]job.Snapshot{ended(job.Done, 6*time.Second)}, false}, {[]job.Snapshot{ended(job.Cancelled, time.Second)}, true}}, 0},
 		{"twice", true, []word{{[]job.Snapshot{ended(job.Done, 6*time.Second)}, true}, {[]job.Snapshot{ended(job.Done, 7*time.Second)}, true}, {[]job.Snapshot{ended(job.Done, time.Second)}, true}}, 2},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			b, d, chimes, _ := withSound(t)
-			b.store.Update(func(s *settings.Settings) { s.SoundWhenDone = c.on })
-			for _, w := range c.words {
-				d.changed(job.Update{Jobs: w.jobs}, w.idle)
-			}
-			if c.want > 0 {
-				b.until("the sound", func() bool { return len(chimes) >= c.want })
-			}
-			time.Sleep(10 * time.Millisecond)
-			if len(chimes) != c.want {
-				t.Errorf("%d times, want %d", len(chimes), c.want)
-			}
-		})
+		d.long = false
+		b.store.Update(func(s *settings.Settings) { s.SoundWhenDone = c.on })
+		for _, w := range c.words {
+			d.changed(job.Update{Jobs: w.jobs}, w.idle)
+		}
+		if c.want > 0 {
+			b.until("the sound", func() bool { return len(chimes) >= c.want })
+		}
+		time.Sleep(10 * time.Millisecond)
+		if len(chimes) != c.want {
+			t.Errorf("%s: %d times, want %d", c.name, len(chimes), c.want)
+		}
+		for len(chimes) > 0 {
+			<-chimes
+		}
+	}
+}
+
+func TestSoundHearsTheQueue(t *testing.T) {
+	b, d, chimes, _ := withSound(t)
+	d.after = 0
+	b.store.Update(func(s *settings.Settings) { s.SoundWhenDone = true })
+	close(b.engine.ready)
+	for range 3 {
+		b.queue.Submit("sticker", pipeline.Request{Prompt: "a fox", Width: 64, Height: 64})
+	}
+	b.until("the sound", func() bool { return len(chimes) > 0 })
+	if !b.queue.Idle() || len(b.engine.running) != 3 {
+		t.Errorf("it sounded when %d of 3 jobs had started", len(b.engine.running))
 	}
 }
 
