@@ -3,6 +3,7 @@ package audio
 import (
 	"encoding/binary"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -139,7 +140,7 @@ func TestReadKeepsToWholeFrames(t *testing.T) {
 }
 
 func TestRingUnderConcurrentUse(t *testing.T) {
-	const frames = 20000
+	const frames = 5000
 	r := newRing(64, 1000)
 	var feeding sync.WaitGroup
 	feeding.Add(1)
@@ -154,6 +155,8 @@ func TestRingUnderConcurrentUse(t *testing.T) {
 			}
 			if r.push(chunk) {
 				i += n
+			} else {
+				runtime.Gosched()
 			}
 			r.quiet()
 		}
@@ -162,6 +165,7 @@ func TestRingUnderConcurrentUse(t *testing.T) {
 		got := take(t, r, 5)
 		for i := 0; i < len(got); i += Channels {
 			if got[i] == 0 {
+				runtime.Gosched()
 				continue // an underrun
 			}
 			seen++
