@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"sync"
 
@@ -64,7 +63,7 @@ func (d *Device) limit() int64 {
 	if d.opts.MemoryLimit > 0 {
 		return d.opts.MemoryLimit
 	}
-	if free := availableMemory(); free > 0 {
+	if free := compute.AvailableMemory(); free > 0 {
 		used, _ := d.Memory()
 		return used + free/4*3
 	}
@@ -199,13 +198,4 @@ func (d *Device) release(ts []*compute.Tensor) {
 			delete(d.params, t.Src)
 		}
 	}
-}
-
-// availableMemory is the machine's memory that programs can still take (Linux), 0 if unknown.
-func availableMemory() int64 {
-	data, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	return parseAvailable(string(data))
 }

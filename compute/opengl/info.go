@@ -1,10 +1,8 @@
 package opengl
 
 import (
-	"bufio"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
 	"atelier/compute"
@@ -108,17 +106,19 @@ func (d *Device) memoryLimit() int64 {
 		return d.opts.MemoryLimit
 	}
 	used, _ := d.Memory()
-	switch {
-	case d.info.Software:
-		if free := availableMemory(); free > 0 {
-			return used + free/4*3
+	if !d.info.Software {
+		switch {
+		case hasExtension("GL_NVX_gpu_memory_info"):
+			return used + int64(integer(nvxAvailable))*1024
+		case hasExtension("GL_ATI_meminfo"):
+			var v [4]int32
+			gl.GetIntegerv(atiTexture, &v[0])
+			return used + int64(v[0])*1024
 		}
-	case hasExtension("GL_NVX_gpu_memory_info"):
-		return used + int64(integer(nvxAvailable))*1024
-	case hasExtension("GL_ATI_meminfo"):
-		var v [4]int32
-		gl.GetIntegerv(atiTexture, &v[0])
-		return used + int64(v[0])*1024
+	}
+	// The processor's own memory, also that of integrated graphics, whose drivers do not tell.
+	if free := compute.AvailableMemory(); free > 0 {
+		return used + free/4*3
 	}
 	return 0
 }
@@ -141,20 +141,4 @@ func hasExtension(name string) bool {
 		}
 	}
 	return false
-}
-
-// availableMemory is the machine's memory that programs can still take (Linux), 0 if unknown.
-func availableMemory() int64 {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		var kb int64
-		if n, _ := fmt.Sscanf(s.Text(), "MemAvailable: %d kB", &kb); n == 1 {
-			return kb * 1024
-		}
-	}
-	return 0
 }

@@ -1,9 +1,19 @@
-package host
+package compute
 
 import (
+	"os"
 	"strconv"
 	"strings"
 )
+
+// AvailableMemory is the machine's memory that programs can still take, in bytes; 0 if unknown.
+func AvailableMemory() int64 {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	return parseAvailable(string(data))
+}
 
 // parseAvailable finds MemAvailable in the text of /proc/meminfo, in bytes; 0 if it is not there.
 func parseAvailable(meminfo string) int64 {
