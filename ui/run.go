@@ -41,7 +41,7 @@ type Options struct {
 	Studio   Studio
 	Settings *settings.Store // Run closes it
 	Library  *library.Library
-	Version  string // as written into files: "atelier 0.1.0"
+	Version  string // as written into files: "Atelier 0.1.0"
 	RNG      string // who draws the noise, as written into files; may be empty
 	// Close frees the engine when the window is gone and no job runs any more, before the toolkit ends GLFW. It is called once,
 	// off the main thread.

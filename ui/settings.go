@@ -36,9 +36,9 @@ func newSettingsPanel(s *shell) *settingsPanel {
 		{settings.ThemeSystem, "System", "Light or dark, as the system is set."},
 	}, now.Theme, s.setTheme)
 	p.devices = newSegments(s.tips, []segment{
-		{settings.DeviceAuto, "Automatic", "Checks both at the first start and takes the faster one that computes correctly."},
+		{settings.DeviceAuto, "Automatic", "OpenGL where the driver offers 4.3 or later, and the processor otherwise."},
 		{settings.DeviceOpenGL, "OpenGL", "The graphics card or its software driver, through OpenGL 4.3 or later."},
-		{settings.DeviceHost, "Host", "The processor's cores. Works everywhere, and is slower than a graphics card."},
+		{settings.DeviceHost, "Processor", "The processor's cores. Works everywhere, and is slower than a graphics card."},
 	}, now.Device, func(id string) {
 		s.options.Settings.Update(func(c *settings.Settings) { c.Device = id })
 	})
@@ -63,7 +63,7 @@ func newSettingsPanel(s *shell) *settingsPanel {
 		section("Device", p.devices.content, p.effect),
 		sound,
 		section("Keys", keyTable()),
-		section("About", kit.NewLabel("Atelier "+strings.TrimPrefix(s.options.Version, "atelier "), kit.Body, kit.Secondary)),
+		section("About", kit.NewLabel("Atelier "+strings.TrimPrefix(s.options.Version, "Atelier "), kit.Body, kit.Secondary)),
 	)
 	p.content = container.NewStack(kit.NewBacking(kit.Canvas),
 		container.NewVScroll(container.New(pageLayout{}, rows)))
@@ -115,7 +115,7 @@ func (p *settingsPanel) setFolder(folder string) {
 		err := library.CheckFolder(target)
 		p.shell.post(func() {
 			if err != nil {
-				p.problem.Set(err.Error(), kit.Loss)
+				p.problem.Set(kit.Sentence(err), kit.Loss)
 				return
 			}
 			p.shell.options.Library.SetRoot(folder)
@@ -130,7 +130,7 @@ func (p *settingsPanel) setFolder(folder string) {
 func keyTable() fyne.CanvasObject {
 	keys := [][2]string{
 		{"Ctrl+Enter", "Generate, or queue another"}, {"Ctrl+Shift+Enter", "Queue ahead of the others"},
-		{"Esc", "Stop or close the nearest thing"}, {"Alt+↑ Alt+↓", "Earlier and later prompts"},
+		{"Esc", "Stop, or close"}, {"Alt+↑ Alt+↓", "Earlier and later prompts"},
 		{"Ctrl+0  Ctrl+1", "Fit, 100 %"}, {"Wheel, drag", "Zoom and move the picture"},
 		{"S  P  A", "Reuse seed, prompt, all"}, {"← →", "Newer and older picture"},
 		{"Ctrl+Z  Ctrl+Shift+Z", "Undo, redo"}, {"Ctrl+B", "Session panel"},

@@ -156,6 +156,7 @@ func (s *shell) layout() {
 // open shows a place and hides the others.
 func (s *shell) open(index int) {
 	s.current = index
+	s.window.Canvas().Unfocus() // what has the focus is about to be hidden
 	for i, p := range s.places {
 		p.button.Selected = false
 		if i == index {

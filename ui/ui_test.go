@@ -264,3 +264,16 @@ func TestHeartbeatMeasuresWaiting(t *testing.T) {
 		t.Error("no sample shows that the main thread was busy for 30 ms")
 	}
 }
+
+func TestWhatIsHiddenKeepsNoFocus(t *testing.T) {
+	b := newBench(t)
+	b.open(1)
+	b.settings.folder.Focus()
+	if !b.settings.folder.Focused() {
+		t.Fatal("the folder's field does not take the focus")
+	}
+	b.typed(fyne.KeyEscape)
+	if b.current != 0 || b.settings.folder.Focused() || b.window.Canvas().Focused() != nil {
+		t.Errorf("place %d, the focus is on %T", b.current, b.window.Canvas().Focused())
+	}
+}

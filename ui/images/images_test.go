@@ -521,7 +521,7 @@ func TestWords(t *testing.T) {
 			last = s
 		}
 	}
-	if got := sentence(errors.New("über alles")); got != "Über alles." {
+	if got := kit.Sentence(errors.New("über alles")); got != "Über alles." {
 		t.Errorf("sentence %q", got)
 	}
 }

@@ -229,6 +229,7 @@ func (s *session) askName() {
 
 func (s *session) closeSave() {
 	if s.saveAs.Visible() {
+		s.saveName.Unfocus()
 		s.saveAs.Hide()
 		s.actions.Show()
 		s.content.Refresh()

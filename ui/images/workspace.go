@@ -2,7 +2,9 @@
 package images
 
 import (
+	"errors"
 	"image"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -227,6 +229,7 @@ func (w *Workspace) History(by int) {
 // TogglePanel shows or hides the session column.
 func (w *Workspace) TogglePanel() {
 	hidden := !w.columns.RightHidden()
+	w.session.closeSave()
 	w.columns.HideRight(hidden)
 	w.stage.panel.Bright = !hidden
 	w.stage.panel.Refresh()
@@ -271,7 +274,7 @@ func (w *Workspace) ends(snap job.Snapshot) {
 		w.finished(snap, took)
 	case job.Failed:
 		w.stage.ended("Failed")
-		w.stage.tell(true, sentence(snap.Err), "", nil)
+		w.stage.tell(true, kit.Sentence(snap.Err), "", nil)
 		w.fallBack()
 	case job.Cancelled:
 		if mine || w.running == 0 {
@@ -320,7 +323,7 @@ func (w *Workspace) finished(snap job.Snapshot, took time.Duration) {
 		w.stage.display(w.session.chosen().image, image.Point{})
 	}
 	if unsaved != nil {
-		w.stage.tell(true, sentence(problem)+" It stays in this session.", "Save as…", func() {
+		w.stage.tell(true, kit.Sentence(problem)+" It stays in this session.", "Save as…", func() {
 			w.session.choose(len(w.session.pictures) - 1)
 			w.session.askName()
 		})
@@ -410,7 +413,7 @@ func (w *Workspace) openFolder() {
 	}
 	go func() {
 		if err := w.config.Open(folder); err != nil {
-			w.config.Post(func() { w.stage.tell(true, sentence(err), "", nil) })
+			w.config.Post(func() { w.stage.tell(true, kit.Sentence(err), "", nil) })
 		}
 	}()
 }
@@ -434,10 +437,12 @@ func (w *Workspace) saveAs(m *made, path string, replace bool) {
 				w.session.closeSave()
 				w.session.refresh()
 			case exists(err):
-				w.stage.tell(true, sentence(err), "Replace", func() { w.saveAs(m, path, true) })
+				w.stage.tell(true, kit.Sentence(err), "Replace", func() { w.saveAs(m, path, true) })
 			default:
-				w.stage.tell(true, sentence(err), "", nil)
+				w.stage.tell(true, kit.Sentence(err), "", nil)
 			}
 		})
 	}()
 }
+
+func exists(err error) bool { return errors.Is(err, fs.ErrExist) }

@@ -240,8 +240,15 @@ func (f *Field) Focus() {
 		o.MinSize()
 	}
 	// The layer of tips has been on the window from the start; a field that was just shown is not known to a window yet.
-	if c := fyne.CurrentApp().Driver().CanvasForObject(f.tips.Layer); c != nil {
+	if c := canvasOf(f.tips.Layer); c != nil {
 		c.Focus(f.entry)
+	}
+}
+
+// Unfocus takes the caret out of the field, where it is there.
+func (f *Field) Unfocus() {
+	if c := canvasOf(f); c != nil && f.focused {
+		c.Unfocus()
 	}
 }
 
@@ -261,7 +268,7 @@ func (f *Field) Cursor() desktop.Cursor { return desktop.TextCursor }
 
 // CommitFocused takes what has been typed so far into the field that has the focus, if one has.
 func CommitFocused(t *Tips) {
-	if c := fyne.CurrentApp().Driver().CanvasForObject(t.Layer); c != nil {
+	if c := canvasOf(t.Layer); c != nil {
 		if e, ok := c.Focused().(*entry); ok {
 			e.owner.commit()
 		}

@@ -92,14 +92,27 @@ func fitting(text string, size, width float32) string {
 
 // passKey hands a key that a focused control has no use for to the window, as if nothing were focused.
 func passKey(from fyne.CanvasObject, key *fyne.KeyEvent) {
-	if c := fyne.CurrentApp().Driver().CanvasForObject(from); c != nil && c.OnTypedKey() != nil {
+	if c := canvasOf(from); c != nil && c.OnTypedKey() != nil {
 		c.OnTypedKey()(key)
 	}
 }
 
+// canvasOf is the window's canvas that an object is on. The toolkit forgets where an object is that has been hidden for a
+// while, though it may still have the focus; the studio has one window.
+func canvasOf(o fyne.CanvasObject) fyne.Canvas {
+	driver := fyne.CurrentApp().Driver()
+	if c := driver.CanvasForObject(o); c != nil {
+		return c
+	}
+	if all := driver.AllWindows(); len(all) > 0 {
+		return all[0].Canvas()
+	}
+	return nil
+}
+
 // passShortcut hands a shortcut to the window; it tells whether the window takes any.
 func passShortcut(from fyne.CanvasObject, s fyne.Shortcut) bool {
-	c, ok := fyne.CurrentApp().Driver().CanvasForObject(from).(fyne.Shortcutable)
+	c, ok := canvasOf(from).(fyne.Shortcutable)
 	if ok {
 		c.TypedShortcut(s)
 	}

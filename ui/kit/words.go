@@ -1,15 +1,13 @@
-package images
+package kit
 
 import (
-	"errors"
-	"io/fs"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// sentence makes an error's text begin with a capital and end with a full stop.
-func sentence(err error) string {
+// Sentence makes an error's text begin with a capital and end with a full stop.
+func Sentence(err error) string {
 	text := strings.TrimSpace(err.Error())
 	if text == "" {
 		return "Something went wrong without saying what."
@@ -21,5 +19,3 @@ func sentence(err error) string {
 	}
 	return text
 }
-
-func exists(err error) bool { return errors.Is(err, fs.ErrExist) }
