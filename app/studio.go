@@ -35,6 +35,8 @@ func (c *studioCmd) Run(ctx context.Context) error {
 		defer store.Close()
 		return onePicture(ctx, lib, choice)
 	}
+	// The window takes over the signals soon after it opens; until then one ends the program, which has nothing to lose yet.
+	defer context.AfterFunc(ctx, func() { os.Exit(130) })()
 	s := newStudio(choice)
 	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
 	defer report()
