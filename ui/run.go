@@ -3,6 +3,7 @@ package ui
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -84,6 +85,22 @@ func metaOf(o Options) func(*pipeline.Result, int) library.Meta {
 		Schedule: func(id string) string { return studio.Label(o.Studio.Schedules(), id) },
 	}
 	return func(r *pipeline.Result, i int) library.Meta { return library.MetaOf(r, i, labels, o.RNG, o.Version) }
+}
+
+// askToLeave leaves, unless pictures would be lost: then it says so, and leaves when asked again.
+func (s *shell) askToLeave() {
+	n := s.image.Unsaved()
+	if n <= s.warned {
+		s.leave()
+		return
+	}
+	s.warned = n
+	s.open(0)
+	text := "One picture of this session is not saved and would be lost."
+	if n > 1 {
+		text = fmt.Sprintf("%d pictures of this session are not saved and would be lost.", n)
+	}
+	s.image.Warn(text, "Leave without saving", s.leave)
 }
 
 // leave is the one way out: cancel jobs, wait for them off the main thread, free the engine, then end the toolkit.

@@ -50,6 +50,7 @@ type shell struct {
 	center   *fyne.Container
 	stop     chan struct{} // closed when leaving
 	leaving  bool
+	warned   int // how many pictures the person was told would be lost by leaving
 }
 
 // newShell builds the window; post runs a function on the main thread, later.
@@ -82,7 +83,7 @@ func newShell(a fyne.App, o Options, post func(func())) *shell {
 	s.keys()
 	s.window.Resize(fyne.NewSize(saved.Window.Width, saved.Window.Height))
 	s.window.CenterOnScreen()
-	s.window.SetCloseIntercept(s.leave)
+	s.window.SetCloseIntercept(s.askToLeave)
 	s.begin()
 	return s
 }
@@ -157,6 +158,7 @@ func (s *shell) layout() {
 func (s *shell) open(index int) {
 	s.current = index
 	s.window.Canvas().Unfocus() // what has the focus is about to be hidden
+	s.tips.Clear()
 	for i, p := range s.places {
 		p.button.Selected = false
 		if i == index {
@@ -238,7 +240,7 @@ func (s *shell) keys() {
 	add(ctrl|shift, undo(true), fyne.KeyZ)
 	add(alt, func() { s.open(0) }, fyne.Key1)
 	add(ctrl, func() { s.open(len(s.places) - 1) }, fyne.KeyComma)
-	add(ctrl, s.leave, fyne.KeyQ)
+	add(ctrl, s.askToLeave, fyne.KeyQ)
 	c.SetOnTypedKey(func(key *fyne.KeyEvent) {
 		switch {
 		case key.Name == fyne.KeyEscape && s.current != 0:

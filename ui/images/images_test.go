@@ -262,16 +262,16 @@ func TestUnsavedPictureStaysAndCanBeSavedElsewhere(t *testing.T) {
 		t.Errorf("message %q", got)
 	}
 	m := b.session.chosen()
-	if m == nil || m.path != "" || b.session.file.Text != "Not saved yet" {
-		t.Fatalf("session says %q", b.session.file.Text)
+	if m == nil || m.path != "" || b.session.file.Text != "Not saved yet" || b.Unsaved() != 1 {
+		t.Fatalf("session says %q, %d unsaved", b.session.file.Text, b.Unsaved())
 	}
 	b.session.askName()
 	path := filepath.Join(b.root, "mine.png")
 	b.session.saveName.SetText(path)
 	b.session.save(false)
 	b.until("the copy", func() bool { return m.path == path })
-	if p, err := library.ReadParameters(path); err != nil || p.Prompt != "a fox" || b.session.saveAs.Visible() {
-		t.Errorf("copy says %+v, %v; row open %v", p, err, b.session.saveAs.Visible())
+	if p, err := library.ReadParameters(path); err != nil || p.Prompt != "a fox" || b.session.saveAs.Visible() || b.Unsaved() != 0 {
+		t.Errorf("copy says %+v, %v; row open %v; %d unsaved", p, err, b.session.saveAs.Visible(), b.Unsaved())
 	}
 	b.session.askName()
 	b.session.saveName.SetText(path)

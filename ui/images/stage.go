@@ -17,6 +17,7 @@ import (
 
 // stage is the middle column: the canvas, what it says while it is empty, messages, and the bar below.
 type stage struct {
+	tips    *kit.Tips
 	picture *kit.Picture
 	empty   *fyne.Container
 	notice  *kit.Notice
@@ -35,7 +36,7 @@ type stage struct {
 const exampleWidth = 440
 
 func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func()) *stage {
-	s := &stage{picture: kit.NewPicture(post), notice: kit.NewNotice(tips), meter: kit.NewMeter()}
+	s := &stage{tips: tips, picture: kit.NewPicture(post), notice: kit.NewNotice(tips), meter: kit.NewMeter()}
 	s.percent = kit.NewLine("", kit.Caption, kit.Secondary, 46)
 	s.percent.Align = fyne.TextAlignTrailing
 	s.fit = kit.NewButton(tips, "Fit", kit.Quiet, kit.Tip{Name: "Fit", Key: "Ctrl+0", Text: "Show the whole picture. The wheel zooms about the pointer, dragging moves the picture."}, s.picture.Fit)
@@ -148,7 +149,10 @@ func (emptyLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 
 // display puts a picture on the canvas and clears the empty state away.
 func (s *stage) display(img *image.NRGBA, size image.Point) {
-	s.empty.Hide()
+	if s.empty.Visible() {
+		s.tips.Clear()
+		s.empty.Hide()
+	}
 	s.picture.Display(img, size)
 }
 

@@ -323,7 +323,7 @@ func (w *Workspace) finished(snap job.Snapshot, took time.Duration) {
 		w.stage.display(w.session.chosen().image, image.Point{})
 	}
 	if unsaved != nil {
-		w.stage.tell(true, kit.Sentence(problem)+" It stays in this session.", "Save as…", func() {
+		w.stage.tell(true, kit.Sentence(problem)+" The picture stays in this session.", "Save as…", func() {
 			w.session.choose(len(w.session.pictures) - 1)
 			w.session.askName()
 		})
@@ -398,6 +398,20 @@ func (w *Workspace) Actual() { w.stage.picture.Actual() }
 
 // Tell shows a message over the canvas.
 func (w *Workspace) Tell(text string) { w.stage.tell(false, text, "", nil) }
+
+// Warn shows a message about what went wrong or would, with a button.
+func (w *Workspace) Warn(text, action string, do func()) { w.stage.tell(true, text, action, do) }
+
+// Unsaved is how many pictures of this session are in no file.
+func (w *Workspace) Unsaved() int {
+	n := 0
+	for _, m := range w.session.pictures {
+		if m.path == "" {
+			n++
+		}
+	}
+	return n
+}
 
 func (w *Workspace) lastSeed() (uint64, bool) {
 	if m := w.session.chosen(); m != nil {

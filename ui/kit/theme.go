@@ -166,6 +166,12 @@ func (t Theme) Size(name fyne.ThemeSizeName) float32 {
 // Colour is the value of a role in the current theme.
 func Colour(name fyne.ThemeColorName) color.Color { return theme.Color(name) }
 
+// Faint is a theme colour with an alpha.
+func Faint(name fyne.ThemeColorName, alpha uint8) color.Color {
+	c := RGBA(name)
+	return color.NRGBA{c.R, c.G, c.B, alpha}
+}
+
 // RGBA is Colour for code that paints pixels.
 func RGBA(name fyne.ThemeColorName) color.RGBA {
 	return color.RGBAModel.Convert(theme.Color(name)).(color.RGBA)

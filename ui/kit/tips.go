@@ -58,6 +58,13 @@ func (t *Tips) leave(owner fyne.CanvasObject) {
 	}
 }
 
+// Clear hides whatever shows, where controls are hidden under the pointer.
+func (t *Tips) Clear() {
+	if t != nil {
+		t.hide()
+	}
+}
+
 // Note shows a short word of correction by a control for a few seconds.
 func (t *Tips) Note(owner fyne.CanvasObject, text string) {
 	if t == nil {
@@ -136,7 +143,7 @@ func (b *bubble) set(tip Tip, border fyne.ThemeColorName) {
 }
 
 func (b *bubble) CreateRenderer() fyne.WidgetRenderer {
-	box := canvas.NewRectangle(Colour(Raised))
+	box := canvas.NewRectangle(Colour(Lifted))
 	box.CornerRadius, box.StrokeWidth = Radius, 1
 	name, key := canvas.NewText("", Colour(Text)), canvas.NewText("", Colour(Secondary))
 	name.TextSize, key.TextSize = Caption, Caption
@@ -166,7 +173,7 @@ func (b *bubble) CreateRenderer() fyne.WidgetRenderer {
 		}
 	}
 	r.refresh = func() {
-		box.FillColor, box.StrokeColor = Colour(Raised), Colour(Line)
+		box.FillColor, box.StrokeColor = Colour(Lifted), Faint(Secondary, 0x70)
 		if b.border == AccentInk {
 			box.StrokeColor = Colour(AccentInk)
 		}
