@@ -81,7 +81,7 @@ func run(ctx context.Context, dev compute.Device, g *compute.Graph, ts []*comput
 }
 
 // CheckDevice computes the case on dev and compares the result with the op's definition. The error names the first element
-// that differs by more than the case's tolerance.
+// that differs by more than the case's tolerance, and is then a *Difference.
 func CheckDevice(ctx context.Context, dev compute.Device, c Case) error {
 	g, _, y, feed := c.graph(false)
 	got, err := run(ctx, dev, g, []*compute.Tensor{y}, feed)
@@ -102,6 +102,18 @@ func CheckDevice(ctx context.Context, dev compute.Device, c Case) error {
 	return nil
 }
 
+// Difference says where a result is not what the definition gives. Any other error of CheckDevice means that the device could
+// not run the case at all, which says nothing of its kernels.
+type Difference struct {
+	Index             int
+	Got, Want         float64
+	Relative, Allowed float64 // of the largest magnitude
+}
+
+func (d *Difference) Error() string {
+	return fmt.Sprintf("element %d is %g, its definition gives %g (difference %.2g of the largest, %.2g is allowed)", d.Index, d.Got, d.Want, d.Relative, d.Allowed)
+}
+
 // Compare names the first element of got that differs from want by more than tol times the largest finite magnitude of want.
 // NaN matches only NaN, and an infinity only itself.
 func Compare(got, want []float32, tol float64) error {
@@ -117,7 +129,7 @@ func Compare(got, want []float32, tol float64) error {
 	for i := range want {
 		g, w := float64(got[i]), float64(want[i])
 		if math.IsNaN(g) != math.IsNaN(w) || g != w && !math.IsNaN(w) && !(math.Abs(g-w) <= tol*largest) {
-			return fmt.Errorf("element %d is %g, its definition gives %g (difference %.2g of the largest, %.2g is allowed)", i, g, w, math.Abs(g-w)/largest, tol)
+			return &Difference{Index: i, Got: g, Want: w, Relative: math.Abs(g-w) / largest, Allowed: tol}
 		}
 	}
 	return nil
