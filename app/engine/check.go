@@ -87,6 +87,9 @@ func (e *Engine) CheckOnce(ctx context.Context, idle func(context.Context) error
 			cancel(err)
 		}
 	})
+	if err != nil {
+		e.health.expect(unchecked)
+	}
 	return err
 }
 
