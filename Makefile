@@ -14,7 +14,7 @@ run: build
 build:
 	@.ci/deps build
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/atelier ./app
+	$(GO) build -ldflags "$(LDFLAGS)" -o bin/atelier ./app
 
 test: build
 	@.ci/deps test
