@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +77,11 @@ func onePicture(ctx context.Context, lib *library.Library, choice string) error 
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Picture  %s\nDevice   %s (%s)\nTime     %s\n", path, e.Device.Name(), e.Status().Health, roundTime(time.Since(start)))
+	device := e.Device.Name()
+	if health := e.Status().Health; health != "" {
+		device += " (" + health + ")"
+	}
+	fmt.Printf("Picture  %s\nDevice   %s\nTime     %s\n", path, device, roundTime(time.Since(start)))
 	return nil
 }
 
@@ -117,7 +122,7 @@ func newStudio(choice string) *studio {
 	e, err := engine.Open(engine.Options{Choice: choice})
 	if err != nil { // the window still opens, on the processor, and says why
 		e, _ = engine.Open(engine.Options{Choice: engine.Host})
-		e.Reason = err.Error()
+		e.Reason = strings.TrimPrefix(err.Error(), "the opengl device does not open: ")
 	}
 	s.engine, s.pipes = e, engine.NewPipelines(e)
 	s.done.Add(1)
@@ -204,7 +209,7 @@ func named(all []pipeline.Named) []ui.Named {
 // Device says what runs the models and how well.
 func (s *studio) Device() ui.DeviceStatus {
 	st := s.engine.Status()
-	return ui.DeviceStatus{Name: st.Name, Health: st.Health, OK: st.OK, Unproven: st.Unproven, UsedBytes: st.Used, TotalBytes: st.Total}
+	return ui.DeviceStatus{Name: st.Name, Health: st.Health, Detail: st.Detail, OK: st.OK, Unproven: st.Unproven, UsedBytes: st.Used, TotalBytes: st.Total}
 }
 
 // Generate makes the pictures of one request.

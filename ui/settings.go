@@ -1,8 +1,6 @@
 package ui
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 
 	"fyne.io/fyne/v2"
@@ -96,15 +94,15 @@ func (p *settingsPanel) running(device string) {
 
 // setFolder checks a folder off the main thread and takes it if pictures can be saved there; empty means the default.
 func (p *settingsPanel) setFolder(folder string) {
-	folder = strings.TrimSpace(folder)
-	if home, err := os.UserHomeDir(); err == nil && (folder == "~" || strings.HasPrefix(folder, "~/")) {
-		folder = filepath.Join(home, strings.TrimPrefix(folder, "~"))
+	if folder = strings.TrimSpace(folder); folder != "" {
+		whole, err := kit.WholePath(folder)
+		if err != nil {
+			p.problem.Set(kit.Sentence(err), kit.Loss)
+			return
+		}
+		folder = whole
 	}
 	if folder == p.shell.options.Library.Root() {
-		return
-	}
-	if folder != "" && !filepath.IsAbs(folder) {
-		p.problem.Set("Give the whole path, from the root of the disk: "+folder+" could be anywhere.", kit.Loss)
 		return
 	}
 	go func() {

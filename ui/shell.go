@@ -68,7 +68,7 @@ func newShell(a fyne.App, o Options, post func(func())) *shell {
 			s.settings.sound.changed(u, s.queue.Idle())
 		},
 	})
-	s.status = newStatusBar()
+	s.status = newStatusBar(s.tips)
 	s.image = images.New(images.Config{
 		Post: post, Tips: s.tips, Studio: o.Studio, Queue: s.queue, Settings: o.Settings, Library: o.Library, Meta: meta,
 		Browse: s.browse, Open: s.openFolder, Saved: s.status.say,

@@ -277,3 +277,26 @@ func TestWhatIsHiddenKeepsNoFocus(t *testing.T) {
 		t.Errorf("place %d, the focus is on %T", b.current, b.window.Canvas().Focused())
 	}
 }
+
+func TestStatusBarSharesItsWidth(t *testing.T) {
+	b := newBench(t)
+	long := strings.Repeat("a long story ", 30)
+	for _, c := range []struct {
+		device, saved string
+		whole         bool // the device's text is not shortened
+	}{{"short", "", true}, {"short", long, true}, {long, "", false}, {long, "Saved as /a.png", false}, {long, long, false}} {
+		b.status.set(DeviceStatus{Name: c.device, OK: true})
+		b.status.say(c.saved)
+		device, saved := b.status.device, b.status.saved
+		end := device.Position().X + device.Size().Width
+		if c.saved != "" {
+			end += kit.Wide
+			if saved.Position().X < end-1 || saved.Position().X+saved.Size().Width > 1280-2*kit.Wide+1 {
+				t.Errorf("%.10s, %.10s: device ends at %v, file is at %v, %v wide", c.device, c.saved, end, saved.Position().X, saved.Size().Width)
+			}
+		}
+		if got := device.Size().Width+0.5 >= kit.TextWidth(c.device, kit.Caption); end > 1280-2*kit.Wide+1 || got != c.whole {
+			t.Errorf("%.10s, %.10s: device ends at %v, whole %v", c.device, c.saved, end, got)
+		}
+	}
+}

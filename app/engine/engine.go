@@ -69,7 +69,8 @@ func hostEngine(o Options, reason string) *Engine {
 // Status is what the status bar shows.
 type Status struct {
 	Name        string
-	Health      string
+	Health      string // a clause
+	Detail      string // the whole story behind Health, where there is more
 	OK          bool
 	Unproven    bool  // not checked yet, or being checked
 	Used, Total int64 // bytes of device memory; Total 0 means unknown
@@ -82,15 +83,23 @@ func (e *Engine) Status() Status {
 	s.OK, s.Health = e.health.get()
 	s.Unproven = e.health.unproven()
 	if e.Reason != "" {
-		s.Health = "computing on the processor: " + e.Reason
-		s.OK = false
+		s.Health, s.Detail, s.OK = clause(e.Reason), e.Reason, false
 	}
 	if e.GL != nil {
 		if w := e.GL.Warnings(); len(w) > 0 {
-			s.OK, s.Unproven, s.Health = false, false, strings.Join(w, "; ")
+			s.OK, s.Unproven, s.Health, s.Detail = false, false, clause(w[0]), strings.Join(w, "; ")
+			if n := len(w) - 1; n > 0 {
+				s.Health += fmt.Sprintf(", and %d more", n)
+			}
 		}
 	}
 	return s
+}
+
+// clause is the front of a message, up to where it goes into particulars.
+func clause(message string) string {
+	front, _, _ := strings.Cut(message, ": ")
+	return front
 }
 
 // Close frees the device.

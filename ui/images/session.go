@@ -3,6 +3,7 @@ package images
 import (
 	"fmt"
 	"image"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -215,11 +216,13 @@ func (s *session) askName() {
 	if m == nil {
 		return
 	}
-	name := fmt.Sprintf("%d.png", m.seed)
+	folder, name := s.folder(), fmt.Sprintf("%d.png", m.seed)
 	if m.path != "" {
 		name = "copy-of-" + filepath.Base(m.path)
+	} else if home, err := os.UserHomeDir(); err == nil { // the usual folder has just refused it
+		folder = home
 	}
-	s.saveName.SetText(filepath.Join(s.folder(), name))
+	s.saveName.SetText(filepath.Join(folder, name))
 	s.actions.Hide()
 	s.saveAs.Show()
 	s.content.Refresh()

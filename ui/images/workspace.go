@@ -434,6 +434,11 @@ func (w *Workspace) openFolder() {
 
 // saveAs writes a copy off the main thread and says what became of it.
 func (w *Workspace) saveAs(m *made, path string, replace bool) {
+	path, err := kit.WholePath(path)
+	if err != nil {
+		w.stage.tell(true, kit.Sentence(err), "", nil)
+		return
+	}
 	write := library.WriteNew
 	if replace {
 		write = library.WriteTo

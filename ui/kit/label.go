@@ -66,6 +66,23 @@ func (l *Label) CreateRenderer() fyne.WidgetRenderer {
 	return r
 }
 
+// Remark is a line that says more when the pointer rests on it.
+type Remark struct {
+	Label
+	hover
+}
+
+// NewRemark makes a line that takes the width it is given.
+func NewRemark(tips *Tips, text string, size float32, role fyne.ThemeColorName) *Remark {
+	r := &Remark{Label: Label{Text: text, TextSize: size, Role: role}}
+	r.init(r, tips, Tip{})
+	r.ExtendBaseWidget(r)
+	return r
+}
+
+// SetTip changes what the line says when the pointer rests on it.
+func (r *Remark) SetTip(tip Tip) { r.tip = tip }
+
 // Paragraph is text wrapped over as many lines as it needs, up to a limit; more ends in an ellipsis.
 type Paragraph struct {
 	surface

@@ -30,6 +30,9 @@ func measure(text string, size float32) fyne.Size {
 	return fyne.MeasureText(text, size, fyne.TextStyle{})
 }
 
+// TextWidth is how wide a line of plain text is.
+func TextWidth(text string, size float32) float32 { return measure(text, size).Width }
+
 func lineHeight(size float32) float32 { return measure("Äg", size).Height }
 
 func widest(lines []string, size float32) float32 {

@@ -149,7 +149,7 @@ func (b *bubble) CreateRenderer() fyne.WidgetRenderer {
 	name.TextSize, key.TextSize = Caption, Caption
 	name.TextStyle.Bold = true
 	lines := []*canvas.Text{}
-	wrapped := func() []string { return Wrap(b.tip.Text, Caption, tipWidth-2*Gap, 6) }
+	wrapped := func() []string { return Wrap(b.tip.Text, Caption, tipWidth-2*Gap, 14) }
 	r := &painter{}
 	r.min = func() fyne.Size {
 		width := min(tipWidth, max(widest(wrapped(), Caption), name.MinSize().Width+Wide+key.MinSize().Width)+2*Gap)

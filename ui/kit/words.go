@@ -1,6 +1,9 @@
 package kit
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,4 +21,16 @@ func Sentence(err error) string {
 		text += "."
 	}
 	return text
+}
+
+// WholePath is a path that a person typed, with ~ written out. One that depends on where the program was started is an error.
+func WholePath(typed string) (string, error) {
+	typed = strings.TrimSpace(typed)
+	if home, err := os.UserHomeDir(); err == nil && (typed == "~" || strings.HasPrefix(typed, "~/")) {
+		typed = filepath.Join(home, strings.TrimPrefix(typed, "~"))
+	}
+	if !filepath.IsAbs(typed) {
+		return "", fmt.Errorf("give the whole path, from the root of the disk: %q could be anywhere", typed)
+	}
+	return typed, nil
 }

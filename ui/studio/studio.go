@@ -14,6 +14,7 @@ type Named struct{ ID, Label string }
 type DeviceStatus struct {
 	Name       string // "OpenGL 4.5 llvmpipe"
 	Health     string // "checked", or one clause of what is wrong: "host: no OpenGL 4.3"
+	Detail     string // the whole story behind Health, where there is more
 	OK         bool   // false shows the health as a warning
 	Unproven   bool   // not checked yet: neither healthy nor a warning
 	UsedBytes  int64
