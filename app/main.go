@@ -22,7 +22,7 @@ var version = "dev"
 
 // commands is the command line. Without a command, the window opens; without a display, one picture is made instead.
 type commands struct {
-	Studio studioCmd        `cmd:"" default:"1" help:"Open the studio (the default). Without a display, make one picture from a default prompt."`
+	Studio studioCmd        `cmd:"" default:"withargs" help:"Open the studio (the default). Without a display, make one picture from a default prompt."`
 	Image  imageCmd         `cmd:"" help:"Make pictures from a prompt."`
 	Doctor doctorCmd        `cmd:"" help:"Describe this machine and check every kernel against its definition."`
 	Bench  benchCmd         `cmd:"" help:"Time the kernels against this machine's own ceilings."`
@@ -80,7 +80,7 @@ func mistake(err error) string {
 	help := "atelier"
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil {
-		if n := parse.Context.Selected(); n != nil && n.Type == kong.CommandNode {
+		if n := parse.Context.Selected(); n != nil && n.Type == kong.CommandNode && n.Name != "studio" {
 			help = n.FullPath()
 		}
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -122,7 +122,9 @@ func newStudio(choice string) *studio {
 	e, err := engine.Open(engine.Options{Choice: choice})
 	if err != nil { // the window still opens, on the processor, and says why
 		e, _ = engine.Open(engine.Options{Choice: engine.Host})
-		e.Reason = strings.TrimPrefix(err.Error(), "the opengl device does not open: ")
+		if e.Reason = err.Error(); errors.Unwrap(err) != nil {
+			e.Reason = errors.Unwrap(err).Error() // the rest is advice for the command line
+		}
 	}
 	s.engine, s.pipes = e, engine.NewPipelines(e)
 	s.done.Add(1)
