@@ -63,7 +63,7 @@ func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request,
 			return nil, ctx.Err()
 		case <-e.steps:
 		}
-		say(pipeline.Progress{Phase: "denoise", Step: i, Steps: r.Steps, Preview: plain(8, 8, uint8(i)), Left: time.Second, Bytes: 38 << 20})
+		say(pipeline.Progress{Phase: "denoise", Step: i, Steps: r.Steps * max(1, r.Batch), Preview: plain(8, 8, uint8(i)), Left: time.Second, Bytes: 38 << 20})
 	}
 	out := &pipeline.Result{Request: r, Model: model, ModelHash: "0123456789"}
 	for i := range max(1, r.Batch) {
@@ -151,6 +151,7 @@ func (b *bench) until(what string, ok func() bool) {
 		select {
 		case f := <-b.main:
 			f()
+		case <-time.After(20 * time.Millisecond): // not every change comes through the main loop
 		case <-deadline:
 			b.t.Fatalf("waited in vain for %s", what)
 		}
@@ -181,7 +182,7 @@ func TestPictureFormsIsSavedAndListed(t *testing.T) {
 	}
 	b.step(1)
 	b.until("a preview", func() bool { return b.stage.picture.Image().Rect.Dx() == 8 })
-	if got := b.stage.status.Text; !strings.HasPrefix(got, "Step 1 of 4 · 1.0 s left · ") || !strings.HasSuffix(got, " · 38 MB") {
+	if got := b.stage.status.Text; !strings.HasPrefix(got, "Picture 1 of 2 · Step 1 of 4 · 1.0 s left · ") || !strings.HasSuffix(got, " · 38 MB") {
 		t.Errorf("status %q", got)
 	}
 	b.step(3)
@@ -507,11 +508,16 @@ func TestWords(t *testing.T) {
 			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}
-	if got := describe(pipeline.Progress{Phase: "denoise", Step: 3, Steps: 12, Elapsed: 6 * time.Second}); got != "Step 3 of 12 · 2.0 s/step" {
+	if got := describe(pipeline.Progress{Phase: "denoise", Step: 3, Steps: 12, Elapsed: 6 * time.Second}, 1); got != "Step 3 of 12 · 2.0 s/step" {
 		t.Errorf("progress %q", got)
 	}
-	if got := describe(pipeline.Progress{Phase: "decode", Bytes: 1 << 20}); got != "Decoding · 1 MB" {
+	if got := describe(pipeline.Progress{Phase: "decode", Bytes: 1 << 20}, 1); got != "Decoding · 1 MB" {
 		t.Errorf("progress %q", got)
+	}
+	for step, want := range map[int]string{0: "Picture 1 of 3 · Step 0 of 20", 20: "Picture 2 of 3 · Step 0 of 20", 45: "Picture 3 of 3 · Step 5 of 20", 60: "Picture 3 of 3 · Step 20 of 20"} {
+		if got := describe(pipeline.Progress{Phase: "denoise", Step: step, Steps: 60}, 3); got != want {
+			t.Errorf("step %d of the batch: %q", step, got)
+		}
 	}
 	last := -1.0
 	for _, p := range []pipeline.Progress{{Phase: "load"}, {Phase: "denoise", Steps: 4}, {Phase: "denoise", Step: 4, Steps: 4}, {Phase: "upscale"}, {Phase: "save"}} {

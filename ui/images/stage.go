@@ -44,7 +44,7 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 	for _, b := range []*kit.Button{s.fit, s.actual} {
 		b.Height, b.TextSize = 24, kit.Caption
 	}
-	s.status = kit.NewLine("", kit.Caption, kit.Secondary, 264)
+	s.status = kit.NewLine("", kit.Caption, kit.Secondary, statusLeast)
 	s.status.Align = fyne.TextAlignTrailing
 	s.queue = kit.NewButton(tips, "", kit.Plain, kit.Tip{Name: "Queue", Text: "Tap to take the waiting jobs out; the running one goes on."}, clearQueue)
 	s.queue.Height, s.queue.TextSize, s.queue.Icon = 24, kit.Caption, kit.IconClose
@@ -57,27 +57,31 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 	s.zoom.Hide()
 	bar := kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 1, s.zoom, kit.Inset(kit.Gap, 0, s.meter), s.status, s.queue, s.panel))
 	line := kit.NewBacking(kit.Line)
-	s.content = container.New(stageLayout{},
+	s.content = container.New(stageLayout{s.status},
 		container.NewStack(s.picture, s.empty), line, bar, s.notice)
 	return s
 }
 
 // stageLayout puts the bar at the bottom and floats the notice above it, over the canvas, so that nothing moves when it comes.
-type stageLayout struct{}
+type stageLayout struct{ status *kit.Label }
 
-const barHeight = 44
+const (
+	barHeight               = 44
+	statusLeast, statusMost = 264, 440
+)
 
 // MinSize implements fyne.Layout.
-func (stageLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
+func (l stageLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
 	return fyne.NewSize(objects[2].MinSize().Width, 200+barHeight)
 }
 
 // Layout implements fyne.Layout: canvas, line, bar, notice.
-func (stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+func (l stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	canvasHeight := size.Height - barHeight
 	objects[0].Resize(fyne.NewSize(size.Width, canvasHeight))
 	objects[1].Resize(fyne.NewSize(size.Width, 1))
 	objects[1].Move(fyne.NewPos(0, canvasHeight))
+	l.status.Width = max(statusLeast, min(statusMost, size.Width-390)) // the meter gets what is left
 	objects[2].Resize(fyne.NewSize(size.Width, barHeight-1))
 	objects[2].Move(fyne.NewPos(0, canvasHeight+1))
 	width := min(size.Width-2*kit.Wide, 680)
@@ -178,7 +182,7 @@ func (s *stage) settle() {
 // progress shows how far the running job is.
 func (s *stage) progress(snap job.Snapshot) {
 	s.meter.Set(share(snap.Progress))
-	s.status.Set(describe(snap.Progress), kit.Text)
+	s.status.Set(describe(snap.Progress, snap.Request.Batch), kit.Text)
 }
 
 // ended shows how the last job ended.
@@ -231,10 +235,17 @@ var phases = map[string]string{
 }
 
 // describe puts progress into words: step, time left, speed, memory.
-func describe(p pipeline.Progress) string {
+func describe(p pipeline.Progress, batch int) string {
 	var parts []string
+	step, steps := p.Step, p.Steps
+	if batch > 1 && steps >= batch { // steps are counted over the whole batch
+		each := steps / batch
+		picture := min(step/each, batch-1)
+		step, steps = step-picture*each, each
+		parts = append(parts, fmt.Sprintf("Picture %d of %d", picture+1, batch))
+	}
 	if p.Phase == "denoise" {
-		parts = append(parts, fmt.Sprintf("Step %d of %d", p.Step, p.Steps))
+		parts = append(parts, fmt.Sprintf("Step %d of %d", step, steps))
 	} else if word, ok := phases[p.Phase]; ok {
 		parts = append(parts, word)
 	} else {
