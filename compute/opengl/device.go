@@ -85,12 +85,21 @@ type task struct {
 var errClosed = errors.New("opengl: the device is closed")
 
 // New opens a device: from a hidden window where there is a display, else, or where the display has no OpenGL 4.3, from EGL.
+// So it does where the window's driver is software: the contexts of one display share Mesa's screen, and llvmpipe then reads a
+// shader that is gone when the toolkit draws while a kernel starts (a crash in glDispatchCompute, Mesa 22.3).
 // With a display it must be called on the main thread. The error is one sentence for a person.
 func New(opts Options) (*Device, error) {
 	reason := ""
 	if hasDisplay() {
 		d, err := NewGLFW(opts)
+		if err == nil && !d.Info().Software {
+			return d, nil
+		}
 		if err == nil {
+			if own, err := NewEGL(opts); err == nil {
+				d.Close()
+				return own, nil
+			}
 			return d, nil
 		}
 		reason = errors.Unwrap(err).Error() + "; "

@@ -20,7 +20,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(windowEnv) == "" {
 		os.Exit(m.Run())
 	}
-	d, err := New(Options{})
+	openIt := New
+	if os.Getenv(windowEnv) == "window" {
+		openIt = NewGLFW
+	}
+	d, err := openIt(Options{})
 	if err != nil {
 		os.Stdout.WriteString("failed: " + err.Error() + "\n")
 		os.Exit(1)
@@ -36,7 +40,7 @@ func TestMain(m *testing.M) {
 }
 
 // child runs this binary as a program that opens a device, with these variables set.
-func child(t *testing.T, env ...string) string {
+func child(t *testing.T, how string, env ...string) string {
 	t.Helper()
 	c := exec.Command(os.Args[0])
 	for _, v := range os.Environ() {
@@ -44,16 +48,16 @@ func child(t *testing.T, env ...string) string {
 			c.Env = append(c.Env, v)
 		}
 	}
-	c.Env = append(c.Env, append(env, windowEnv+"=1")...)
+	c.Env = append(c.Env, append(env, windowEnv+"="+how)...)
 	out, _ := c.CombinedOutput()
 	return strings.TrimSpace(string(out))
 }
 
 func TestContexts(t *testing.T) {
-	if got := child(t); !strings.HasPrefix(got, "EGL ") {
+	if got := child(t, "any"); !strings.HasPrefix(got, "EGL ") {
 		t.Errorf("without a display: %q", got)
 	}
-	if got := child(t, "DISPLAY=:93"); !strings.HasPrefix(got, "EGL ") {
+	if got := child(t, "any", "DISPLAY=:93"); !strings.HasPrefix(got, "EGL ") {
 		t.Errorf("with a display that is not there: %q", got)
 	}
 	xvfb, err := exec.LookPath("Xvfb")
@@ -80,7 +84,11 @@ func TestContexts(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Xvfb names no display: %v", err)
 	}
-	if got := child(t, "DISPLAY=:"+strings.TrimSpace(string(number[:n]))); got != "window" {
-		t.Errorf("on a display: %q", got)
+	display := "DISPLAY=:" + strings.TrimSpace(string(number[:n]))
+	if got := child(t, "window", display); got != "window" {
+		t.Errorf("from a window: %q", got)
+	}
+	if got := child(t, "any", display); !strings.HasPrefix(got, "EGL ") {
+		t.Errorf("on a display whose driver is software: %q", got)
 	}
 }
