@@ -18,7 +18,8 @@ import (
 )
 
 type studioCmd struct {
-	Device string `enum:"auto,opengl,host,settings" default:"settings" help:"auto, opengl or host; settings takes what the window's settings say."`
+	Device      string `enum:"auto,opengl,host,settings" default:"settings" help:"auto, opengl or host; settings takes what the window's settings say."`
+	MemoryLimit int64  `placeholder:"MB" help:"Most device memory to use, in megabytes; 0 asks the driver."`
 }
 
 // defaultPrompt is what a machine without a display draws.
@@ -34,11 +35,11 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	}
 	if !hasDisplay() {
 		defer store.Close()
-		return onePicture(ctx, lib, choice)
+		return onePicture(ctx, lib, engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
 	}
 	// The window takes over the signals soon after it opens; until then one ends the program, which has nothing to lose yet.
 	defer context.AfterFunc(ctx, func() { os.Exit(130) })()
-	s := newStudio(choice)
+	s := newStudio(engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
 	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
 	defer report()
 	sound := audio.New()
@@ -50,13 +51,13 @@ func (c *studioCmd) Run(ctx context.Context) error {
 func logLine(text string) { fmt.Fprintln(os.Stderr, "atelier:", text) }
 
 // onePicture draws the default prompt into the library.
-func onePicture(ctx context.Context, lib *library.Library, choice string) error {
+func onePicture(ctx context.Context, lib *library.Library, o engine.Options) error {
 	start := time.Now()
 	fmt.Printf("There is no display, so here is one picture instead of the window: %q\n", defaultPrompt)
 	if err := library.CheckFolder(lib.Folder()); err != nil {
 		return err
 	}
-	e, err := engine.Open(engine.Options{Choice: choice})
+	e, err := engine.Open(o)
 	if err != nil {
 		return err
 	}
@@ -116,12 +117,12 @@ func (t turn) take(ctx context.Context) error {
 func (t turn) leave() { <-t }
 
 // newStudio opens the engine; the part of it that needs the main thread runs here, the rest goes on behind the window.
-func newStudio(choice string) *studio {
+func newStudio(o engine.Options) *studio {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &studio{ready: make(chan struct{}), stop: stop, busy: make(turn, 1)}
-	e, err := engine.Open(engine.Options{Choice: choice})
+	e, err := engine.Open(o)
 	if err != nil { // the window still opens, on the processor, and says why
-		e, _ = engine.Open(engine.Options{Choice: engine.Host})
+		e, _ = engine.Open(engine.Options{Choice: engine.Host, MemoryLimit: max(0, o.MemoryLimit)})
 		if e.Reason = err.Error(); errors.Unwrap(err) != nil {
 			e.Reason = errors.Unwrap(err).Error() // the rest is advice for the command line
 		}

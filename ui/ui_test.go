@@ -73,7 +73,7 @@ func newBench(t *testing.T) *bench {
 	a.Settings().SetTheme(kit.NewTheme("dark"))
 	b := &bench{t: t, path: filepath.Join(t.TempDir(), "settings.json"), main: make(chan func(), 100000), closed: make(chan struct{}),
 		beats:  make(chan time.Duration, 100000),
-		engine: &engine{ready: make(chan struct{}), running: make(chan struct{}, 10), status: DeviceStatus{Name: "OpenGL 4.5 llvmpipe", Health: "checked", OK: true, UsedBytes: 38 << 20, TotalBytes: 2 << 30}}}
+		engine: &engine{ready: make(chan struct{}), running: make(chan struct{}, 10), status: DeviceStatus{Name: "OpenGL 4.5 llvmpipe", Health: "checked", OK: true, UsedBytes: 38e6, TotalBytes: 2e9}}}
 	b.store = settings.Open(b.path)
 	b.shell = newShell(a, Options{Studio: b.engine, Settings: b.store, Library: library.New(t.TempDir()), Version: "atelier 1",
 		Close: func() { close(b.closed) }, Heartbeat: func(d time.Duration) { b.beats <- d }}, func(f func()) { b.main <- f })
@@ -116,7 +116,7 @@ func TestStatusFollowsTheEngine(t *testing.T) {
 		return b.status.device.Text == "OpenGL 4.5 llvmpipe · checked · 38 MB of 2.0 GB"
 	})
 	b.engine.mu.Lock()
-	b.engine.status = DeviceStatus{Name: "Host", Health: "no OpenGL 4.3", UsedBytes: 5 << 20}
+	b.engine.status = DeviceStatus{Name: "Host", Health: "no OpenGL 4.3", UsedBytes: 5e6}
 	b.engine.mu.Unlock()
 	b.until("the change", func() bool { return b.status.device.Text == "Host · no OpenGL 4.3 · 5 MB" })
 	if !strings.HasSuffix(b.settings.effect.Text, "Running now: OpenGL 4.5 llvmpipe.") {

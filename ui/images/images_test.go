@@ -63,7 +63,7 @@ func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request,
 			return nil, ctx.Err()
 		case <-e.steps:
 		}
-		say(pipeline.Progress{Phase: "denoise", Step: i, Steps: r.Steps * max(1, r.Batch), Preview: plain(8, 8, uint8(i)), Left: time.Second, Bytes: 38 << 20})
+		say(pipeline.Progress{Phase: "denoise", Step: i, Steps: r.Steps * max(1, r.Batch), Preview: plain(8, 8, uint8(i)), Left: time.Second, Bytes: 38e6})
 	}
 	out := &pipeline.Result{Request: r, Model: model, ModelHash: "0123456789"}
 	for i := range max(1, r.Batch) {
@@ -511,7 +511,7 @@ func TestWords(t *testing.T) {
 	if got := describe(pipeline.Progress{Phase: "denoise", Step: 3, Steps: 12, Elapsed: 6 * time.Second}, 1); got != "Step 3 of 12 · 2.0 s/step" {
 		t.Errorf("progress %q", got)
 	}
-	if got := describe(pipeline.Progress{Phase: "decode", Bytes: 1 << 20}, 1); got != "Decoding · 1 MB" {
+	if got := describe(pipeline.Progress{Phase: "decode", Bytes: 1e6}, 1); got != "Decoding · 1 MB" {
 		t.Errorf("progress %q", got)
 	}
 	for step, want := range map[int]string{0: "Picture 1 of 3 · Step 0 of 20", 20: "Picture 2 of 3 · Step 0 of 20", 45: "Picture 3 of 3 · Step 5 of 20", 60: "Picture 3 of 3 · Step 20 of 20"} {

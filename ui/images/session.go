@@ -73,6 +73,14 @@ const (
 func newSession(tips *kit.Tips, openFolder func()) *session {
 	s := &session{selected: -1}
 	s.strip = newStrip(func(i int) *image.RGBA { return s.pictures[i].thumb }, s.choose)
+	s.strip.hovered = func(t *tile, index int) {
+		if index < 0 || index >= len(s.pictures) {
+			tips.Over(t, kit.Tip{})
+			return
+		}
+		m := s.pictures[index]
+		tips.Over(t, kit.Tip{Name: fmt.Sprintf("Seed %d", m.seed), Key: "← →", Text: kit.Shorten(m.request.Prompt, kit.Caption, 700)})
+	}
 	s.count = kit.NewLine("", kit.Caption, kit.Secondary, 20)
 	s.count.Align = fyne.TextAlignTrailing
 	title := kit.NewLabel("Session", kit.Section, kit.Text)

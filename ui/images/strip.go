@@ -24,6 +24,7 @@ type strip struct {
 	widget.BaseWidget
 	onSelect func(index int)
 	thumb    func(index int) *image.RGBA // nil while it is being made
+	hovered  func(t *tile, index int)    // the pointer is on a tile, or, with −1, has left it
 	count    int
 	selected int
 	tiles    map[int]*tile
@@ -108,7 +109,7 @@ func (s *strip) take() *tile {
 		s.spare = s.spare[:k-1]
 		return t
 	}
-	t := newTile(s.onSelect)
+	t := newTile(s.onSelect, func(t *tile, index int) { s.hovered(t, index) })
 	s.field.Objects = append(s.field.Objects, t)
 	return t
 }
@@ -144,6 +145,7 @@ func (l stripLayout) Layout([]fyne.CanvasObject, fyne.Size) {}
 type tile struct {
 	widget.BaseWidget
 	onSelect func(int)
+	hovered  func(t *tile, index int)
 	index    int
 	picture  *image.RGBA
 	selected bool
@@ -152,8 +154,8 @@ type tile struct {
 	frame    *canvas.Rectangle
 }
 
-func newTile(onSelect func(int)) *tile {
-	t := &tile{onSelect: onSelect, index: -1}
+func newTile(onSelect func(int), hovered func(*tile, int)) *tile {
+	t := &tile{onSelect: onSelect, hovered: hovered, index: -1}
 	t.raster = &canvas.Image{FillMode: canvas.ImageFillStretch, ScaleMode: canvas.ImageScaleFastest}
 	t.frame = canvas.NewRectangle(nil)
 	t.frame.CornerRadius = 2
@@ -181,13 +183,21 @@ func (t *tile) set(index int, picture *image.RGBA, selected bool) {
 func (t *tile) Tapped(*fyne.PointEvent) { t.onSelect(t.index) }
 
 // MouseIn implements desktop.Hoverable.
-func (t *tile) MouseIn(*desktop.MouseEvent) { t.over = true; t.Refresh() }
+func (t *tile) MouseIn(*desktop.MouseEvent) {
+	t.over = true
+	t.hovered(t, t.index)
+	t.Refresh()
+}
 
 // MouseMoved implements desktop.Hoverable.
 func (t *tile) MouseMoved(*desktop.MouseEvent) {}
 
 // MouseOut implements desktop.Hoverable.
-func (t *tile) MouseOut() { t.over = false; t.Refresh() }
+func (t *tile) MouseOut() {
+	t.over = false
+	t.hovered(t, -1)
+	t.Refresh()
+}
 
 // CreateRenderer implements fyne.Widget.
 func (t *tile) CreateRenderer() fyne.WidgetRenderer { return tileRenderer{t} }

@@ -2,9 +2,9 @@ package kit
 
 import "fmt"
 
-// Bytes writes an amount of memory as people say it, in steps of 1024: "38 MB", "1.9 GB".
+// Bytes writes an amount of memory as people say it, in steps of 1000, as command lines and messages do: "38 MB", "1.9 GB".
 func Bytes(n int64) string {
-	const kb, mb, gb = 1 << 10, 1 << 20, 1 << 30
+	const kb, mb, gb = 1e3, 1e6, 1e9
 	switch {
 	case n >= 10*gb:
 		return fmt.Sprintf("%d GB", (n+gb/2)/gb)
@@ -13,5 +13,5 @@ func Bytes(n int64) string {
 	case n >= mb:
 		return fmt.Sprintf("%d MB", (n+mb/2)/mb)
 	}
-	return fmt.Sprintf("%d KB", (n+kb/2)/kb)
+	return fmt.Sprintf("%d kB", (n+kb/2)/kb)
 }

@@ -384,7 +384,7 @@ func TestPictureFitsZoomsAndPans(t *testing.T) {
 }
 
 func TestBytes(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 KB", 1536: "2 KB", 38 << 20: "38 MB", 2 << 30: "2.0 GB", 24 << 30: "24 GB"} {
+	for n, want := range map[int64]string{0: "0 kB", 1536: "2 kB", 38e6: "38 MB", 2e9: "2.0 GB", 24e9: "24 GB"} {
 		if got := Bytes(n); got != want {
 			t.Errorf("%d is %q, want %q", n, got, want)
 		}

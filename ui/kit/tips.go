@@ -51,6 +51,15 @@ func (t *Tips) enter(owner fyne.CanvasObject, tip Tip) {
 	t.after(tipDelay, func() { t.show(owner, tip, Secondary) })
 }
 
+// Over is for controls outside this package: the pointer has come over the owner, or, with an empty tip, has left it.
+func (t *Tips) Over(owner fyne.CanvasObject, tip Tip) {
+	if tip == (Tip{}) {
+		t.leave(owner)
+		return
+	}
+	t.enter(owner, tip)
+}
+
 // leave hides the owner's tip or note.
 func (t *Tips) leave(owner fyne.CanvasObject) {
 	if t != nil && t.owner == owner {
