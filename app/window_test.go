@@ -151,6 +151,7 @@ func checkHeart(t *testing.T, path string) {
 			}
 		}
 	}
+	// The early model's red leans to pink (a mean of 253 58 141 was seen): this tells red from another colour, not good red.
 	if n < 2000 || r < 2*g || 2*r < 3*b {
 		t.Errorf("the middle of a red heart has %d opaque pixels of mean %d %d %d", n, r/max(n, 1), g/max(n, 1), b/max(n, 1))
 	}
