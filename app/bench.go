@@ -54,25 +54,26 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	if !c.JSON {
 		fmt.Printf("%s\n%-12s %-44s %10s %10s %-8s %s\n", t.Device, "op", "case", "median", "rate", "", "share of the ceiling measured beside it")
 	}
-	before, err := ceiling(ctx, e)
-	if err != nil {
-		return err
+	var ceiling *opengl.Ceiling // none on the host
+	if e.GL != nil {
+		if ceiling, err = e.GL.Ceiling(ctx); err != nil {
+			return err
+		}
+		defer ceiling.Close()
 	}
 	for _, k := range computetest.Cases() {
 		if !k.Bench || c.Op != "" && k.Op != c.Op {
 			continue
 		}
-		row, err := timeCase(ctx, e.Device, k)
+		row, best, err := timeCase(ctx, e.Device, ceiling, k)
 		if err != nil {
 			return err
 		}
-		after, err := ceiling(ctx, e)
-		if err != nil {
-			return err
+		if row.GFLOPS > 0 {
+			t.GFLOPS = max(t.GFLOPS, best/1e9)
+		} else {
+			t.GBps = max(t.GBps, best/1e9)
 		}
-		row.compare(max(before.FLOPS, after.FLOPS), max(before.Copy, after.Copy))
-		t.GFLOPS, t.GBps = max(t.GFLOPS, before.FLOPS/1e9, after.FLOPS/1e9), max(t.GBps, before.Copy/1e9, after.Copy/1e9)
-		before = after
 		t.Ops = append(t.Ops, row)
 		if !c.JSON {
 			row.print()
@@ -99,54 +100,62 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// timeCase runs a case for about a second after two runs that warm it up, and takes the median.
-func timeCase(ctx context.Context, dev compute.Device, k computetest.Case) (timing, error) {
+// timeCase runs a case for about two seconds after two runs that warm it up, and takes the median. After each run the ceiling
+// is measured for about as long, and the share is the median over these pairs: the machine's own speed changes from one
+// moment to the next (a neighbour on the same core halves it), and one best ceiling would be held against every slow moment
+// of the op. best is the best ceiling seen, in FLOPS or bytes per second.
+func timeCase(ctx context.Context, dev compute.Device, ceiling *opengl.Ceiling, k computetest.Case) (row timing, best float64, err error) {
 	l, err := k.Load(ctx, dev)
 	if err != nil {
-		return timing{}, err
+		return timing{}, 0, err
 	}
 	defer l.Close()
-	var times []float64
+	var times, shares []float64
 	begin := time.Now()
-	for i := 0; i < 2+3 || i < 2+50 && time.Since(begin) < time.Second; i++ {
+	for i := 0; i < 2+5 || i < 2+500 && time.Since(begin) < 2*time.Second; i++ {
 		start := time.Now()
 		if err := l.Run(ctx); err != nil {
-			return timing{}, err
+			return timing{}, 0, err
 		}
+		took := time.Since(start)
 		if i == 1 {
 			begin = time.Now()
 		}
-		if i >= 2 {
-			times = append(times, time.Since(start).Seconds())
+		if i < 2 {
+			continue
 		}
+		times = append(times, took.Seconds())
+		if ceiling == nil {
+			continue
+		}
+		work, top := l.FLOPs, 0.0
+		if work > 0 {
+			top, err = ceiling.FLOPS(ctx, took)
+		} else {
+			work = float64(l.Bytes)
+			top, err = ceiling.Copy(ctx)
+		}
+		if err != nil {
+			return timing{}, 0, err
+		}
+		shares, best = append(shares, work/took.Seconds()/top), max(best, top)
 	}
-	slices.Sort(times)
-	row := timing{Op: k.Op, Case: k.Name, Seconds: times[len(times)/2], Runs: len(times)}
+	row = timing{Op: k.Op, Case: k.Name, Seconds: median(times), Runs: len(times)}
+	of := "fma"
 	if l.FLOPs > 0 {
 		row.GFLOPS = l.FLOPs / row.Seconds / 1e9
 	} else {
-		row.GBps = float64(l.Bytes) / row.Seconds / 1e9
+		row.GBps, of = float64(l.Bytes)/row.Seconds/1e9, "copy"
 	}
-	return row, nil
+	if ceiling != nil {
+		row.Share, row.Of = median(shares), of
+	}
+	return row, best, nil
 }
 
-// ceiling is the best that the device does at this moment; zero on the host.
-func ceiling(ctx context.Context, e *engine.Engine) (opengl.Ceiling, error) {
-	if e.GL == nil {
-		return opengl.Ceiling{}, nil
-	}
-	return e.GL.Ceiling(ctx)
-}
-
-// compare gives the row its share of the ceilings that were measured just before and just after it: the machine's own speed
-// changes while a table is made.
-func (r *timing) compare(flops, copied float64) {
-	switch {
-	case r.GFLOPS > 0 && flops > 0:
-		r.Share, r.Of = r.GFLOPS*1e9/flops, "fma"
-	case r.GBps > 0 && copied > 0:
-		r.Share, r.Of = r.GBps*1e9/copied, "copy"
-	}
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
 }
 
 func (r timing) print() {

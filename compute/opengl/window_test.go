@@ -2,6 +2,7 @@ package opengl
 
 import (
 	stdcontext "context"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -29,9 +30,14 @@ func TestMain(m *testing.M) {
 		os.Stdout.WriteString("failed: " + err.Error() + "\n")
 		os.Exit(1)
 	}
+	rate := 0.0
 	c, err := d.Ceiling(stdcontext.Background())
-	if err != nil || c.FLOPS <= 0 {
-		os.Stdout.WriteString("failed: " + err.Error() + "\n")
+	if err == nil {
+		rate, err = c.FLOPS(stdcontext.Background(), 0)
+		c.Close()
+	}
+	if err != nil || rate <= 0 {
+		os.Stdout.WriteString(fmt.Sprintf("failed: %v FLOP/s, %v\n", rate, err))
 		os.Exit(1)
 	}
 	os.Stdout.WriteString(d.Info().Context + "\n")
