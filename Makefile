@@ -7,6 +7,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO      := go
 
+# The processor's vector registers by simd/archsimd (compute/host/vector); without it the same functions run as plain Go.
+export GOEXPERIMENT := simd
+
 .PHONY: run build test race bench lint windows clean
 run: build
 	@bin/atelier

@@ -1,15 +1,14 @@
 package host
 
 import (
-	"math"
-
 	"atelier/compute"
+	"atelier/compute/host/vector"
 )
 
-// attentionRows is how many queries of a head meet its keys at a time.
-const attentionRows = 64
+// attentionRows is how many queries of a head meet its keys at a time: their scores stay in a core's own cache.
+const attentionRows = 32
 
-// attention is an attention node as dense products: for each head, pieces of queries against all keys, softmax, times values.
+// attention is an attention node as dense products: for each head, runs of queries against all keys, softmax, times values.
 type attention struct {
 	at         *compute.AttentionAttr
 	q, k, v, y []float32
@@ -18,16 +17,18 @@ type attention struct {
 	b, h, hk   int
 	tq, tk     int
 	d, dv      int
-	pieces     int // of attentionRows queries a head, the last one shorter
+	runs       int // of attentionRows queries a head, the last one shorter
 	pool       *pool
-	workspaces chan *attentionSpace
+	spaces     chan *attentionSpace
 }
 
-// attentionSpace is one worker's memory: a head's queries, keys, values, scores and result, each contiguous.
+// attentionSpace is one worker's memory.
 type attentionSpace struct {
-	q, k, v, scores, y []float32
-	held               int // the key head whose keys and values are here, −1 at first
-	full, last         [2]product
+	gemmSpace
+	keys, values panels // of the head held, packed in memory of their own
+	held         int    // −1 at first
+	scores       []float32
+	pitch        int // of scores
 }
 
 // attentionElements is the scratch space that a node needs on this many workers, in elements.
@@ -36,9 +37,13 @@ func attentionElements(n *compute.Tensor, workers int) int {
 	if !ok {
 		return 0
 	}
-	d, dv, tk := n.In[0].Shape().Last()/at.Heads, n.Shape().Last()/at.Heads, n.In[1].Shape()[1]
-	return workers * (attentionRows*(d+dv+tk) + tk*(d+dv))
+	keys := panels{k: n.In[0].Shape().Last() / at.Heads, n: n.In[1].Shape()[1]}
+	values := panels{k: keys.n, n: n.Shape().Last() / at.Heads}
+	return workers * (keys.size() + values.size() + attentionRows*scorePitch(keys.n))
 }
+
+// scorePitch is the elements of a row of scores: whole tiles.
+func scorePitch(keys int) int { return (keys + vector.Columns - 1) / vector.Columns * vector.Columns }
 
 // attention gives an attention node as dense products, nil where its definition serves.
 func (e *executable) attention(s step, scratch []float32) func() error {
@@ -54,88 +59,84 @@ func (e *executable) attention(s step, scratch []float32) func() error {
 	if at.Mask {
 		a.mask, a.maskShape = s.in[3], s.node.In[3].Shape()
 	}
-	a.pieces = (a.tq + attentionRows - 1) / attentionRows
+	a.runs = (a.tq + attentionRows - 1) / attentionRows
 	workers := e.device.pool.workers
-	a.workspaces = make(chan *attentionSpace, workers)
-	each := attentionElements(s.node, 1)
-	for i := range workers {
-		a.workspaces <- a.space(scratch[i*each:][:each])
+	a.spaces = make(chan *attentionSpace, workers)
+	for range workers {
+		w := &attentionSpace{keys: panels{k: a.d, n: a.tk}, values: panels{k: a.tk, n: a.dv}, pitch: scorePitch(a.tk)}
+		take := func(n int) []float32 {
+			memory := scratch[:n:n]
+			scratch = scratch[n:]
+			return memory
+		}
+		w.keys.f32, w.values.f32, w.scores = take(w.keys.size()), take(w.values.size()), take(attentionRows*w.pitch)
+		a.spaces <- w
 	}
 	return a.run
 }
 
-func (a *attention) space(memory []float32) *attentionSpace {
-	take := func(n int) []float32 {
-		s := memory[:n]
-		memory = memory[n:]
-		return s
-	}
-	w := &attentionSpace{
-		q: take(attentionRows * a.d), k: take(a.tk * a.d), v: take(a.tk * a.dv),
-		scores: take(attentionRows * a.tk), y: take(attentionRows * a.dv), held: -1,
-	}
-	products := func(rows int) [2]product {
-		return [2]product{newProduct(w.q, w.k, w.scores, rows, a.tk, a.d, false, true), newProduct(w.scores, w.v, w.y, rows, a.dv, a.tk, false, false)}
-	}
-	w.full, w.last = products(attentionRows), products(a.tq-(a.pieces-1)*attentionRows)
-	return w
-}
-
 func (a *attention) run() error {
-	errs := make([]error, a.b*a.h*a.pieces)
-	for range cap(a.workspaces) { // scratch space is shared with other nodes: nothing in it is known
-		w := <-a.workspaces
+	for range cap(a.spaces) { // scratch space is shared with other nodes: nothing in it is known
+		w := <-a.spaces
 		w.held = -1
-		a.workspaces <- w
+		a.spaces <- w
 	}
-	a.pool.each(len(errs), 1, func(lo, hi int) {
-		w := <-a.workspaces
+	a.pool.each(a.b*a.h*a.runs, 1, func(lo, hi int) {
+		w := <-a.spaces
 		for i := lo; i < hi; i++ {
-			errs[i] = a.piece(w, i/a.pieces/a.h, i/a.pieces%a.h, i%a.pieces)
+			a.task(w, i/a.runs/a.h, i/a.runs%a.h, i%a.runs*attentionRows)
 		}
-		a.workspaces <- w
+		a.spaces <- w
 	})
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// piece computes attentionRows queries of one head.
-func (a *attention) piece(w *attentionSpace, b, head, piece int) error {
-	kv := head / (a.h / a.hk)
+// hold packs the keys and values of a head.
+func (a *attention) hold(w *attentionSpace, b, kv int) {
 	if key := b*a.hk + kv; w.held != key {
 		w.held = key
-		gatherHead(w.k, a.k[b*a.tk*a.hk*a.d:], a.tk, a.d, a.hk*a.d, kv*a.d)
-		gatherHead(w.v, a.v[b*a.tk*a.hk*a.dv:], a.tk, a.dv, a.hk*a.dv, kv*a.dv)
+		pitch := a.hk * a.d
+		keys := panels{k: a.d, n: a.tk, matrix: a.k[b*a.tk*pitch+kv*a.d:], pitch: pitch, transposed: true}
+		keys.packAll(w.keys.f32)
+		pitch = a.hk * a.dv
+		values := panels{k: a.tk, n: a.dv, matrix: a.v[b*a.tk*pitch+kv*a.dv:], pitch: pitch}
+		values.packAll(w.values.f32)
 	}
-	first := piece * attentionRows
-	rows, products := min(attentionRows, a.tq-first), w.full
-	if rows < attentionRows || piece == a.pieces-1 {
-		products = w.last
-	}
-	gatherHead(w.q, a.q[(b*a.tq+first)*a.h*a.d:], rows, a.d, a.h*a.d, head*a.d)
-	if err := products[0].run(); err != nil {
-		return err
-	}
-	for r := range rows {
-		a.softmax(w.scores[r*a.tk:][:a.tk], b, head, first+r)
-	}
-	if err := products[1].run(); err != nil {
-		return err
-	}
-	for r := range rows {
-		copy(a.y[((b*a.tq+first+r)*a.h+head)*a.dv:][:a.dv], w.y[r*a.dv:])
-	}
-	return nil
 }
 
-// gatherHead copies rows of one head out of rows that hold all heads.
-func gatherHead(to, from []float32, rows, width, stride, offset int) {
+// task computes a run of queries of one head.
+func (a *attention) task(w *attentionSpace, b, head, first int) {
+	a.hold(w, b, head/(a.h/a.hk))
+	rows := min(attentionRows, a.tq-first)
+	pitch := a.h * a.d
+	queries := a.q[(b*a.tq+first)*pitch+head*a.d:]
+	for panel := range w.keys.count() {
+		columns, _ := w.keys.columns(panel)
+		keys := w.keys.block(panel, 0, a.d, nil)
+		for row := 0; row < rows; row += vector.Rows {
+			for r := range w.a {
+				w.a[r] = &queries[min(row+r, rows-1)*pitch]
+			}
+			vector.Tile(a.d, &w.a, keys, w.scores[row*w.pitch+panel*vector.Columns:], w.pitch, columns, false)
+		}
+	}
 	for r := range rows {
-		copy(to[r*width:][:width], from[r*stride+offset:])
+		a.softmax(w.scores[r*w.pitch:][:a.tk], b, head, first+r)
+	}
+	pitch = a.h * a.dv
+	results := gemm{m: rows, y: a.y[(b*a.tq+first)*pitch+head*a.dv:], pitch: pitch}
+	for panel := range w.values.count() {
+		columns, valid := w.values.columns(panel)
+		for k0 := 0; k0 < a.tk; k0 += blockTerms / 4 {
+			k := min(blockTerms/4, a.tk-k0)
+			values := w.values.block(panel, k0, k, nil)
+			for row := 0; row < rows; row += vector.Rows {
+				for r := range w.a {
+					w.a[r] = &w.scores[min(row+r, rows-1)*w.pitch+k0]
+				}
+				results.tile(&w.gemmSpace, k, values, row, panel, columns, valid, k0 > 0)
+			}
+		}
 	}
 }
 
@@ -147,30 +148,17 @@ func (a *attention) softmax(scores []float32, b, head, query int) {
 	}
 	clear(scores[visible:])
 	scores = scores[:visible]
-	scale, top := float32(a.at.Scale), float32(math.Inf(-1))
-	for j := range scores {
-		scores[j] *= scale
-	}
+	scale := float32(a.at.Scale)
 	if a.mask != nil {
+		vector.Scale(scores, scale)
 		a.addMask(scores, b, head, query)
+		scale = 1
 	}
-	for _, s := range scores {
-		top = max(top, s)
+	if scale < 0 { // the largest product is then not the largest score
+		vector.Scale(scores, scale)
+		scale = 1
 	}
-	if math.IsInf(float64(top), -1) {
-		clear(scores)
-		return
-	}
-	total := 0.0
-	for j, s := range scores {
-		p := math.Exp(float64(s - top))
-		total += p
-		scores[j] = float32(p)
-	}
-	inverse := float32(1 / total)
-	for j := range scores {
-		scores[j] *= inverse
-	}
+	vector.Softmax(scores, scale)
 }
 
 // addMask adds the mask, which broadcasts to [B H Tq Tk].

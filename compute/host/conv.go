@@ -1,41 +1,53 @@
 package host
 
-import "atelier/compute"
+import (
+	"atelier/compute"
+	"atelier/compute/host/vector"
+)
 
-// unfoldElements bounds the pieces in which a convolution's input is unfolded: 8 MB.
-const unfoldElements = 2 << 20
-
-// convolution is a conv2d node as matrix products: rows of the result are pixels, and the left side is the input unfolded
-// to [pixels, Kh·Kw·Ci] (im2col), a piece at a time.
+// convolution is the left side of a conv2d node's product: rows are pixels of the result, terms what the kernel sees there,
+// read where it lies.
 type convolution struct {
-	x, y         []float32
-	h, w, ci     int
-	ho, wo, co   int
-	kh, kw       int
-	stride       [2]int
-	dilation     [2]int
-	top, left    int
-	unfolded     []float32 // rows × Kh·Kw·Ci; nil where the input is already so
-	rows         int       // pixels a piece
-	products     []product
-	epilogue     epilogue
-	pool         *pool
-	pixels, taps int
+	x              []float32
+	h, w, ci       int
+	ho, wo, pixels int
+	stride         [2]int
+	dilation       [2]int
+	top, left      int
+	outside        []float32 // zeros for a row of the kernel
 }
 
-// unfoldSize is the scratch space that a node needs, in elements.
-func unfoldSize(n *compute.Tensor) int {
-	at, ok := n.Attr.(*compute.ConvAttr)
-	if !ok || n.Op.Name != "conv2d" || at.Groups > 1 || pointwise(n) {
-		return 0
+// conv2D gives a conv2d node as a dense product, nil where its definition serves: in several groups, or where it is small.
+func (e *executable) conv2D(s step) func() error {
+	at := s.node.Attr.(*compute.ConvAttr)
+	x, w, y := s.node.In[0].Shape(), s.node.In[1].Shape(), s.node.Shape()
+	kh, kw, taps := w[1], w[2], w[1]*w[2]*w[3]
+	c := &convolution{
+		x: s.in[0], h: x[1], w: x[2], ci: x[3], ho: y[1], wo: y[2], pixels: y[0] * y[1] * y[2],
+		stride: at.Stride, dilation: at.Dilation, top: at.Pad[0], left: at.Pad[2],
 	}
-	w := n.In[1].Shape()
-	taps := w[1] * w[2] * w[3]
-	return taps * unfoldRows(n.Shape().Size()/w[0], taps)
+	co := y[3]
+	if at.Groups > 1 || c.pixels*co*taps < smallProduct {
+		return nil
+	}
+	ep := epilogue{act: at.Act, columns: co}
+	rest := s.in[2:]
+	if at.Bias {
+		ep.bias, ep.biasRows, rest = rest[0], c.pixels, rest[1:]
+		if len(s.node.In[2].Shape()) == 2 {
+			ep.biasRows = c.ho * c.wo
+		}
+	}
+	if at.Residual {
+		ep.residual = rest[0]
+	}
+	right := e.right(s, taps, co, true)
+	if pointwise(s.node) {
+		return newGemm(e.device, c.pixels, &matrixLeft{c.x, c.pixels, c.ci}, c.ci, matrixBlocks(c.ci), right, s.out, co, ep).run
+	}
+	c.outside = make([]float32, kw*c.ci)
+	return newGemm(e.device, c.pixels, c, c.ci*at.Stride[0]*at.Stride[1], c.blocks(kh, kw), right, s.out, co, ep).run
 }
-
-// unfoldRows is how many pixels are unfolded at a time.
-func unfoldRows(pixels, taps int) int { return min(max(unfoldElements/taps, 16), pixels) }
 
 // pointwise reports whether a convolution is a plain product of pixels and weights.
 func pointwise(n *compute.Tensor) bool {
@@ -43,77 +55,56 @@ func pointwise(n *compute.Tensor) bool {
 	return w[1] == 1 && w[2] == 1 && at.Stride == [2]int{1, 1} && at.Pad == [4]int{}
 }
 
-// conv2D gives a conv2d node as dense products over the scratch space, nil where its definition serves: in several groups, or
-// where it is small.
-func (e *executable) conv2D(s step, scratch []float32) func() error {
-	at := s.node.Attr.(*compute.ConvAttr)
-	x, w, y := s.node.In[0].Shape(), s.node.In[1].Shape(), s.node.Shape()
-	c := &convolution{
-		x: s.in[0], y: s.out, h: x[1], w: x[2], ci: x[3], ho: y[1], wo: y[2], co: y[3], kh: w[1], kw: w[2],
-		stride: at.Stride, dilation: at.Dilation, top: at.Pad[0], left: at.Pad[2],
-		pool: e.device.pool, pixels: y[0] * y[1] * y[2], taps: w[1] * w[2] * w[3],
-	}
-	if at.Groups > 1 || c.pixels*c.co*c.taps < smallProduct {
-		return nil
-	}
-	c.epilogue = epilogue{act: at.Act, columns: c.co}
-	rest := s.in[2:]
-	if at.Bias {
-		c.epilogue.bias, c.epilogue.biasRows, rest = rest[0], c.pixels, rest[1:]
-		if len(s.node.In[2].Shape()) == 2 {
-			c.epilogue.biasRows = c.ho * c.wo
+// blocks cuts the kernel into rows, or where these are long or their taps not neighbours into taps and runs of channels.
+func (c *convolution) blocks(kh, kw int) []block {
+	var blocks []block
+	for ky := range kh {
+		if kw*c.ci <= blockTerms && c.dilation[1] == 1 {
+			blocks = append(blocks, block{k0: ky * kw * c.ci, k: kw * c.ci, taps: kw, ky: ky})
+			continue
 		}
-	}
-	if at.Residual {
-		c.epilogue.residual = rest[0]
-	}
-	c.rows = c.pixels
-	if !pointwise(s.node) {
-		c.rows = unfoldRows(c.pixels, c.taps)
-		c.unfolded = scratch[:c.rows*c.taps]
-	}
-	for first := 0; first < c.pixels; first += c.rows {
-		left, rows := c.unfolded, min(c.rows, c.pixels-first)
-		if left == nil {
-			left = c.x
-		}
-		c.products = append(c.products, newProduct(left, s.in[1], c.y[first*c.co:], rows, c.co, c.taps, false, true))
-	}
-	return c.run
-}
-
-func (c *convolution) run() error {
-	for i, p := range c.products {
-		first := i * c.rows
-		rows := min(c.rows, c.pixels-first)
-		if c.unfolded != nil {
-			c.pool.each(rows, 1, func(lo, hi int) {
-				for r := lo; r < hi; r++ {
-					c.unfold(first+r, c.unfolded[r*c.taps:][:c.taps])
-				}
-			})
-		}
-		if err := p.run(); err != nil {
-			return err
-		}
-		c.epilogue.apply(c.pool, c.y[first*c.co:][:rows*c.co], first)
-	}
-	return nil
-}
-
-// unfold copies what the kernel sees at one pixel of the result, zeros outside the picture.
-func (c *convolution) unfold(pixel int, to []float32) {
-	ox, oy, b := pixel%c.wo, pixel/c.wo%c.ho, pixel/c.wo/c.ho
-	for i := range c.kh {
-		iy := oy*c.stride[0] - c.top + i*c.dilation[0]
-		for j := range c.kw {
-			ix := ox*c.stride[1] - c.left + j*c.dilation[1]
-			tap := to[(i*c.kw+j)*c.ci:][:c.ci]
-			if iy < 0 || iy >= c.h || ix < 0 || ix >= c.w {
-				clear(tap)
-			} else {
-				copy(tap, c.x[((b*c.h+iy)*c.w+ix)*c.ci:])
+		for kx := range kw {
+			for first := 0; first < c.ci; first += blockTerms {
+				blocks = append(blocks, block{
+					k0: (ky*kw+kx)*c.ci + first, k: min(blockTerms, c.ci-first), taps: 1, ky: ky, kx: kx, c: first,
+				})
 			}
+		}
+	}
+	return blocks
+}
+
+// origin is where the kernel's first tap of a block lies for a pixel of the result.
+func (c *convolution) origin(pixel int, b *block) (picture, iy, ix int) {
+	line := pixel / c.wo
+	picture = line / c.ho
+	iy = (line-picture*c.ho)*c.stride[0] - c.top + b.ky*c.dilation[0]
+	return picture, iy, (pixel-line*c.wo)*c.stride[1] - c.left + b.kx*c.dilation[1]
+}
+
+func (c *convolution) at(row int, b *block, a *vector.Left) bool {
+	for r := range a {
+		picture, iy, ix := c.origin(min(row+r, c.pixels-1), b)
+		switch {
+		case iy < 0 || iy >= c.h || ix+b.taps <= 0 || ix >= c.w:
+			a[r] = &c.outside[0]
+		case ix < 0 || ix+b.taps > c.w:
+			return false
+		default:
+			a[r] = &c.x[((picture*c.h+iy)*c.w+ix)*c.ci+b.c]
+		}
+	}
+	return true
+}
+
+func (c *convolution) tap(row int, b *block, tap int, a *vector.Left) {
+	for r := range a {
+		picture, iy, ix := c.origin(min(row+r, c.pixels-1), b)
+		ix += tap
+		if iy < 0 || iy >= c.h || ix < 0 || ix >= c.w {
+			a[r] = &c.outside[0]
+		} else {
+			a[r] = &c.x[((picture*c.h+iy)*c.w+ix)*c.ci+b.c]
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"sync"
 
@@ -23,21 +22,16 @@ type Options struct {
 
 // Device runs definitions. All methods may be called from any goroutine.
 type Device struct {
-	opts Options
-	pool *pool
+	opts   Options
+	pool   *pool
+	spaces chan *gemmSpace // a worker takes one for a task
 
 	loading sync.Mutex // guards params and closed, for as long as decoding takes
-	params  map[compute.Source]*param
+	params  map[paramKey]*param
 	closed  bool
 
 	counting   sync.Mutex // guards what is held, briefly
 	used, peak int64
-}
-
-// param is a Source decoded once, shared by the plans that read it.
-type param struct {
-	values []float32
-	users  int
 }
 
 // New starts a device and its workers.
@@ -45,7 +39,7 @@ func New(opts Options) *Device {
 	if opts.Workers <= 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
-	return &Device{opts: opts, pool: newPool(opts.Workers), params: map[compute.Source]*param{}}
+	return &Device{opts: opts, pool: newPool(opts.Workers), spaces: newSpaces(opts.Workers), params: map[paramKey]*param{}}
 }
 
 // Name is what a person reads.
@@ -107,21 +101,21 @@ func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable,
 	if d.closed {
 		return nil, errClosed
 	}
-	slots := need
-	for _, t := range p.Params {
-		if d.params[t.Src] == nil {
-			need += 4 * int64(t.Shape().Size())
+	slots, uses := need, paramUses(p)
+	for _, u := range uses {
+		if d.params[u.paramKey] == nil {
+			need += u.bytes()
 		}
 	}
 	used, _ := d.Memory()
 	if limit := d.limit(); limit > 0 && need > limit-used {
 		return nil, &compute.MemoryError{Device: d.Name(), Need: need, Available: max(limit-used, 0)}
 	}
-	if err := d.acquire(ctx, p.Params); err != nil {
+	if err := d.acquire(ctx, uses); err != nil {
 		return nil, err
 	}
 	d.hold(slots)
-	e := &executable{device: d, plan: p, slotBytes: slots}
+	e := &executable{device: d, plan: p, slotBytes: slots, uses: uses}
 	e.prepare(elements, make([]float32, scratch))
 	return e, nil
 }
@@ -132,70 +126,4 @@ func (d *Device) hold(bytes int64) {
 	defer d.counting.Unlock()
 	d.used += bytes
 	d.peak = max(d.peak, d.used)
-}
-
-// acquire decodes parameters that are not yet here and counts this user; on failure it gives back what it took. The caller holds loading.
-func (d *Device) acquire(ctx context.Context, ts []*compute.Tensor) error {
-	var fresh []*compute.Tensor
-	for i, t := range ts {
-		n := t.Shape().Size()
-		p := d.params[t.Src]
-		if p == nil {
-			p = &param{values: make([]float32, n)}
-			d.params[t.Src] = p
-			d.hold(4 * int64(n))
-			fresh = append(fresh, t)
-		}
-		if len(p.values) != n {
-			d.release(ts[:i])
-			return fmt.Errorf("host: parameter %q has %d values in one plan and %d in another", t.Name(), len(p.values), n)
-		}
-		p.users++
-	}
-	errs := make([]error, len(fresh))
-	d.pool.each(len(fresh), 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			if errs[i] = ctx.Err(); errs[i] != nil {
-				continue
-			}
-			values := d.params[fresh[i].Src].values
-			if err := fresh[i].Src.Read(values); err != nil {
-				errs[i] = fmt.Errorf("host: parameter %q: %w", fresh[i].Name(), err)
-			} else if fresh[i].DType() == compute.F16 {
-				roundToHalf(values)
-			}
-		}
-	})
-	for _, err := range errs {
-		if err != nil {
-			d.release(ts)
-			return err
-		}
-	}
-	return nil
-}
-
-// roundToHalf gives values the precision of half floats, in which other devices store them.
-func roundToHalf(values []float32) {
-	for i, v := range values {
-		bits := math.Float32bits(v)
-		if exponent := bits >> 23 & 0xff; bits&0x1fff == 0 && exponent > 112 && exponent < 143 {
-			continue // a half float already
-		}
-		values[i] = compute.HalfFloat(compute.HalfBits(v))
-	}
-}
-
-// release gives parameters back; those without users are dropped. The caller holds loading.
-func (d *Device) release(ts []*compute.Tensor) {
-	for _, t := range ts {
-		p := d.params[t.Src]
-		if p == nil {
-			continue
-		}
-		if p.users--; p.users <= 0 {
-			d.hold(-4 * int64(len(p.values)))
-			delete(d.params, t.Src)
-		}
-	}
 }

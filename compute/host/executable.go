@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"atelier/compute"
+	"atelier/compute/host/vector"
 )
 
 // executable is a plan with its memory.
@@ -14,6 +15,7 @@ type executable struct {
 	device    *Device
 	plan      *compute.Plan
 	slotBytes int64
+	uses      []paramUse
 	inputs    map[string][]float32 // the slots' memory by input
 	outputs   map[string][]float32
 	steps     []step
@@ -27,7 +29,7 @@ type step struct {
 	node *compute.Tensor
 	in   [][]float32
 	out  []float32
-	run  func() error // the way on dense products where there is one, else nil
+	run  func() error // the quick way where there is one, else nil
 }
 
 // slotElements is how many float32 each slot of the plan must hold: slots are sized in stored bytes, and half floats are
@@ -59,7 +61,10 @@ func (e *executable) prepare(elements []int, scratch []float32) {
 		if s := e.plan.Slot(t); s >= 0 {
 			return slots[s][:n:n]
 		}
-		return e.device.params[compute.Root(t).Src].values[:n:n]
+		if p := e.device.params[paramKey{src: compute.Root(t).Src}]; p != nil {
+			return p.values[:n:n]
+		}
+		return nil // only packed
 	}
 	e.inputs, e.outputs = map[string][]float32{}, map[string][]float32{}
 	for _, t := range e.plan.Inputs {
@@ -126,19 +131,37 @@ func (e *executable) Close() {
 	defer d.loading.Unlock()
 	if !d.closed {
 		d.hold(-e.slotBytes)
-		d.release(e.plan.Params)
+		d.release(e.uses)
 	}
 }
 
-// fast gives a node's way on dense products, nil where its definition is what runs.
+// fast gives a node's quick way, nil where its definition is what runs.
 func (e *executable) fast(s step, scratch []float32) func() error {
-	switch s.node.Op.Name {
+	switch op := s.node.Op.Name; op {
 	case "matmul":
 		return e.matMul(s)
 	case "conv2d":
-		return e.conv2D(s, scratch)
+		return e.conv2D(s)
 	case "attention":
 		return e.attention(s, scratch)
+	case "group_norm":
+		return e.groupNorm(s)
+	case "layer_norm", "rms_norm":
+		return e.rowNorm(s)
+	case "softmax":
+		return e.softmax(s)
+	case "add":
+		return e.binary(s, vector.Add)
+	case "mul":
+		return e.binary(s, vector.Mul)
+	case "glu":
+		return e.glu(s)
+	case "affine":
+		return e.affine(s)
+	default:
+		if act, ok := acts[op]; ok {
+			return e.activation(s, act)
+		}
 	}
 	return nil
 }
@@ -147,8 +170,7 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 func scratchElements(p *compute.Plan, workers int) int {
 	n := 0
 	for i := range p.Steps {
-		node := p.Steps[i].Node
-		n = max(n, unfoldSize(node), attentionElements(node, workers))
+		n = max(n, attentionElements(p.Steps[i].Node, workers))
 	}
 	return n
 }
