@@ -12,12 +12,12 @@ import (
 	"atelier/app/engine"
 	"atelier/compute"
 	"atelier/compute/computetest"
-	"atelier/compute/opengl"
+	"atelier/compute/host"
 	"atelier/models/pipeline"
 )
 
 type benchCmd struct {
-	Device string `enum:"auto,opengl,host" default:"auto" help:"auto, opengl or host."`
+	Device string `enum:"both,opengl,host" default:"both" help:"both, opengl or host."`
 	Op     string `help:"Time this op alone, such as matmul."`
 	JSON   bool   `name:"json" help:"Print one JSON object."`
 }
@@ -41,33 +41,58 @@ type table struct {
 	GBps    float64            `json:"ceiling_copy_gb_per_s,omitempty"`
 	Ops     []timing           `json:"ops"`
 	Picture map[string]float64 `json:"picture_seconds,omitempty"`
+	Also    []*table           `json:"also,omitempty"` // the other device's
 }
 
-// Run times every case that is marked for it, and one picture of the built-in model.
+// Run prints a table for each device: all cases that are marked for it, and one picture of the built-in model.
 func (c *benchCmd) Run(ctx context.Context) error {
-	e, err := engine.Open(engine.Options{Choice: c.Device})
-	if err != nil {
-		return err
+	choices := []string{c.Device}
+	if c.Device == "both" {
+		choices = []string{engine.OpenGL, engine.Host}
 	}
-	defer e.Close()
-	t := table{Device: e.Device.Name()}
-	if !c.JSON {
-		fmt.Printf("%s\n%-12s %-44s %10s %10s %-8s %s\n", t.Device, "op", "case", "median", "rate", "", "share of the ceiling measured beside it")
-	}
-	var ceiling *opengl.Ceiling // none on the host
-	if e.GL != nil {
-		if ceiling, err = e.GL.Ceiling(ctx); err != nil {
+	var tables []*table
+	for _, choice := range choices {
+		t, err := c.time(ctx, choice)
+		if err != nil && c.Device == "both" && choice == engine.OpenGL && t == nil {
+			logLine(err.Error()) // no OpenGL here: the other table is still worth having
+			continue
+		}
+		if err != nil {
 			return err
 		}
-		defer ceiling.Close()
+		tables = append(tables, t)
 	}
+	if !c.JSON {
+		return nil
+	}
+	first := *tables[0]
+	first.Also = tables[1:]
+	return json.NewEncoder(os.Stdout).Encode(first)
+}
+
+// time makes the table of one device; nil where the device does not open.
+func (c *benchCmd) time(ctx context.Context, choice string) (*table, error) {
+	e, err := engine.Open(engine.Options{Choice: choice})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	t := &table{Device: e.Device.Name()}
+	if !c.JSON {
+		fmt.Printf("%s\n%-14s %-44s %10s %10s %-8s %s\n", t.Device, "op", "case", "median", "rate", "", "share of the ceiling measured beside it")
+	}
+	top, err := openCeiling(ctx, e)
+	if err != nil {
+		return t, err
+	}
+	defer top.Close()
 	for _, k := range computetest.Cases() {
 		if !k.Bench || c.Op != "" && k.Op != c.Op {
 			continue
 		}
-		row, best, err := timeCase(ctx, e.Device, ceiling, k)
+		row, best, err := timeCase(ctx, e.Device, top, k)
 		if err != nil {
-			return err
+			return t, err
 		}
 		if row.GFLOPS > 0 {
 			t.GFLOPS = max(t.GFLOPS, best/1e9)
@@ -80,31 +105,44 @@ func (c *benchCmd) Run(ctx context.Context) error {
 		}
 	}
 	if len(t.Ops) == 0 {
-		return fmt.Errorf("no benchmark times the op %q", c.Op)
+		return t, fmt.Errorf("no benchmark times the op %q", c.Op)
 	}
 	if c.Op == "" {
 		if t.Picture, err = timePicture(ctx, e); err != nil {
-			return err
+			return t, err
 		}
 	}
 	if c.JSON {
-		return json.NewEncoder(os.Stdout).Encode(t)
+		return t, nil
 	}
-	if t.GFLOPS > 0 {
-		fmt.Printf("best ceilings of the run: %.1f GFLOP/s multiply-add on registers, %.1f GB/s copy\n", t.GFLOPS, t.GBps)
-	}
+	fmt.Printf("best ceilings of the run: %.1f GFLOP/s multiply-add on registers, %.1f GB/s copy\n", t.GFLOPS, t.GBps)
 	if t.Picture != nil {
 		fmt.Printf("one picture of the built-in model, 20 steps with guidance, warm: %.2f s (denoise %.2f, decode %.2f, upscale %.2f)\n",
 			t.Picture["total"], t.Picture["denoise"], t.Picture["decode"], t.Picture["upscale"])
 	}
-	return nil
+	fmt.Println()
+	return t, nil
+}
+
+// ceiling measures what a device does at best at a moment.
+type ceiling interface {
+	FLOPS(ctx context.Context, about time.Duration) (float64, error)
+	Copy(ctx context.Context) (float64, error)
+	Close()
+}
+
+func openCeiling(ctx context.Context, e *engine.Engine) (ceiling, error) {
+	if e.GL != nil {
+		return e.GL.Ceiling(ctx)
+	}
+	return e.Device.(*host.Device).Ceiling(), nil
 }
 
 // timeCase runs a case for about two seconds after two runs that warm it up, and takes the median. After each run the ceiling
 // is measured for about as long, and the share is the median over these pairs: the machine's own speed changes from one
 // moment to the next (a neighbour on the same core halves it), and one best ceiling would be held against every slow moment
 // of the op. best is the best ceiling seen, in FLOPS or bytes per second.
-func timeCase(ctx context.Context, dev compute.Device, ceiling *opengl.Ceiling, k computetest.Case) (row timing, best float64, err error) {
+func timeCase(ctx context.Context, dev compute.Device, top ceiling, k computetest.Case) (row timing, best float64, err error) {
 	l, err := k.Load(ctx, dev)
 	if err != nil {
 		return timing{}, 0, err
@@ -125,30 +163,23 @@ func timeCase(ctx context.Context, dev compute.Device, ceiling *opengl.Ceiling, 
 			continue
 		}
 		times = append(times, took.Seconds())
-		if ceiling == nil {
-			continue
-		}
-		work, top := l.FLOPs, 0.0
+		work, rate := l.FLOPs, 0.0
 		if work > 0 {
-			top, err = ceiling.FLOPS(ctx, took)
+			rate, err = top.FLOPS(ctx, took)
 		} else {
 			work = float64(l.Bytes)
-			top, err = ceiling.Copy(ctx)
+			rate, err = top.Copy(ctx)
 		}
 		if err != nil {
 			return timing{}, 0, err
 		}
-		shares, best = append(shares, work/took.Seconds()/top), max(best, top)
+		shares, best = append(shares, work/took.Seconds()/rate), max(best, rate)
 	}
-	row = timing{Op: k.Op, Case: k.Name, Seconds: median(times), Runs: len(times)}
-	of := "fma"
+	row = timing{Op: k.Op, Case: k.Name, Seconds: median(times), Runs: len(times), Share: median(shares)}
 	if l.FLOPs > 0 {
-		row.GFLOPS = l.FLOPs / row.Seconds / 1e9
+		row.GFLOPS, row.Of = l.FLOPs/row.Seconds/1e9, "fma"
 	} else {
-		row.GBps, of = float64(l.Bytes)/row.Seconds/1e9, "copy"
-	}
-	if ceiling != nil {
-		row.Share, row.Of = median(shares), of
+		row.GBps, row.Of = float64(l.Bytes)/row.Seconds/1e9, "copy"
 	}
 	return row, best, nil
 }
@@ -163,11 +194,7 @@ func (r timing) print() {
 	if r.GFLOPS == 0 {
 		rate, unit = r.GBps, "GB/s"
 	}
-	share := ""
-	if r.Of != "" {
-		share = fmt.Sprintf("%3.0f %% of %s", 100*r.Share, r.Of)
-	}
-	fmt.Printf("%-12s %-44s %7.2f ms %10.1f %-8s %s\n", r.Op, r.Case, 1000*r.Seconds, rate, unit, share)
+	fmt.Printf("%-14s %-44s %7.2f ms %10.1f %-8s %3.0f %% of %s\n", r.Op, r.Case, 1000*r.Seconds, rate, unit, 100*r.Share, r.Of)
 }
 
 // timePicture makes one picture to warm up and times the next.

@@ -56,7 +56,7 @@ func (e *Engine) check(ctx context.Context, each func(i, n int, r Result)) ([]Re
 		failed := Failed(all)
 		v := verdicts()
 		v[verdictKey(e.GL.Info())] = failed
-		saveVerdicts(v)
+		saveJSON(verdictsFile, v)
 		e.judge(failed)
 	}
 	return all, nil
@@ -158,18 +158,12 @@ func verdictKey(i opengl.Info) string {
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
-func verdictFile() string {
-	dir := opengl.DefaultOptions().CacheDir
-	if dir == "" {
-		return ""
-	}
-	return filepath.Join(dir, "checks.json")
-}
+const verdictsFile = "checks.json"
 
 // verdicts reads what earlier checks found: driver key → failed ops. An unreadable file counts as none.
 func verdicts() map[string][]string {
 	v := map[string][]string{}
-	if data, err := os.ReadFile(verdictFile()); err == nil {
+	if data, err := os.ReadFile(filepath.Join(opengl.DefaultOptions().CacheDir, verdictsFile)); err == nil {
 		if json.Unmarshal(data, &v) != nil {
 			return map[string][]string{}
 		}
@@ -177,20 +171,20 @@ func verdicts() map[string][]string {
 	return v
 }
 
-// saveVerdicts keeps the verdicts, whole or not at all. Losing them only repeats the check.
-func saveVerdicts(v map[string][]string) {
-	path := verdictFile()
+// saveJSON keeps v in the cache folder, whole or not at all. Losing it only repeats a check.
+func saveJSON(name string, v any) {
+	dir := opengl.DefaultOptions().CacheDir
 	data, err := json.MarshalIndent(v, "", " ")
-	if err != nil || path == "" || os.MkdirAll(filepath.Dir(path), 0o755) != nil {
+	if err != nil || dir == "" || os.MkdirAll(dir, 0o755) != nil {
 		return
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".checks-*")
+	tmp, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
 		return
 	}
 	defer os.Remove(tmp.Name())
 	_, werr := tmp.Write(data)
 	if serr := tmp.Sync(); werr == nil && serr == nil && tmp.Close() == nil {
-		os.Rename(tmp.Name(), path)
+		os.Rename(tmp.Name(), filepath.Join(dir, name))
 	}
 }

@@ -27,12 +27,14 @@ type Options struct {
 type Engine struct {
 	Device compute.Device
 	GL     *opengl.Device // nil on the host
-	Reason string         // why the host is used although nobody asked for it; else empty
+	Reason string         // why OpenGL cannot be used although nobody asked for the host; else empty
+	Why    string         // why this device and not the other, where both were compared
 
 	health health
 }
 
-// Open opens the chosen device. Auto means OpenGL where the driver offers 4.3 compute shaders, and the host otherwise.
+// Open opens the chosen device. Auto means the faster of both by a short comparison that is made once and kept, or the host
+// where the driver offers no 4.3 compute shaders or computes wrongly.
 //
 // With a display it must run on the main thread, as opengl.New does.
 func Open(o Options) (*Engine, error) {
@@ -50,14 +52,39 @@ func Open(o Options) (*Engine, error) {
 	opts.MemoryLimit = o.MemoryLimit
 	gl, err := opengl.New(opts)
 	if err == nil {
-		e := &Engine{Device: gl, GL: gl}
-		e.applyVerdict()
-		return e, nil
+		if o.Choice == OpenGL {
+			return glEngine(gl, ""), nil
+		}
+		return faster(gl, o), nil
 	}
 	if o.Choice == OpenGL {
 		return nil, fmt.Errorf("the opengl device does not open: %w; choose --device host to compute on the processor", err)
 	}
 	return hostEngine(o, err.Error()), nil
+}
+
+// faster gives the engine that a comparison of both devices chooses; where none can be made, OpenGL.
+func faster(gl *opengl.Device, o Options) *Engine {
+	cpu := hostEngine(o, "")
+	c, err := choose(gl, cpu.Device.(*host.Device))
+	if err != nil {
+		cpu.Close()
+		return glEngine(gl, "")
+	}
+	host, why := c.host(gl.Name())
+	if !host {
+		cpu.Close()
+		return glEngine(gl, why)
+	}
+	gl.Close()
+	cpu.Why = why
+	return cpu
+}
+
+func glEngine(gl *opengl.Device, why string) *Engine {
+	e := &Engine{Device: gl, GL: gl, Why: why}
+	e.applyVerdict()
+	return e
 }
 
 func hostEngine(o Options, reason string) *Engine {
@@ -82,6 +109,12 @@ func (e *Engine) Status() Status {
 	s := Status{Name: e.Device.Name(), Used: used, Total: e.Device.Limits().MemoryBytes}
 	s.OK, s.Health = e.health.get()
 	s.Unproven = e.health.unproven()
+	if s.Health == "" || s.Health == "checked" {
+		s.Detail = e.Why
+		if s.Health == "" {
+			s.Health = e.Why
+		}
+	}
 	if e.Reason != "" {
 		s.Health, s.Detail, s.OK = clause(e.Reason), e.Reason, false
 	}

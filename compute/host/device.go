@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"atelier/compute"
+	"atelier/compute/host/vector"
 )
 
 // Options of a device. The zero value takes the machine as it is.
@@ -44,7 +45,7 @@ func New(opts Options) *Device {
 
 // Name is what a person reads.
 func (d *Device) Name() string {
-	return fmt.Sprintf("processor (%d cores)", d.opts.Workers)
+	return fmt.Sprintf("processor (%d cores, %s)", d.opts.Workers, vector.Name())
 }
 
 // Limits says that ops are not lowered, and how much memory there is.

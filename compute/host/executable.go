@@ -154,6 +154,8 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 		return e.binary(s, vector.Add)
 	case "mul":
 		return e.binary(s, vector.Mul)
+	case "sum", "mean", "max":
+		return e.reduce(s)
 	case "glu":
 		return e.glu(s)
 	case "affine":

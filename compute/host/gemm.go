@@ -175,7 +175,9 @@ func (ep *epilogue) apply(y []float32, row, column int) {
 func activate(y, x []float32, act compute.Act) {
 	switch act {
 	case compute.ActNone:
-		copy(y, x) // nothing where they are the same
+		if len(y) > 0 && &y[0] != &x[0] {
+			copy(y, x)
+		}
 	case compute.ActSiLU:
 		vector.SiLU(y, x, 1)
 	case compute.ActQuickGELU:

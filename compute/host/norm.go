@@ -10,74 +10,139 @@ import (
 // normRows is how many rows are summed in float32 before the sums go on in float64.
 const normRows = 64
 
-// groupNorm gives a group_norm node over channels side by side: sums, squares, then one multiply-add and the activation for
-// each element.
+// smallPicture is the elements of a picture under which a core normalises it alone.
+const smallPicture = 1 << 16
+
+// groupNorm is a group_norm node over channels side by side: sums, squares, then one multiply-add and the activation for each
+// element.
+type groupNorm struct {
+	at           *compute.GroupNormAttr
+	x, y         []float32
+	gamma, beta  []float32
+	rows, c      int
+	pieces, each int // of rows, summed side by side
+	spaces       []normSpace
+}
+
+// normSpace is the memory of one picture: by channel, and for each piece by channel.
+type normSpace struct {
+	sums, squares         []float64
+	middle, scale, shift  []float32
+	partial, partialAbove []float32
+}
+
+func newNormSpace(pieces, c int) normSpace {
+	f := make([]float32, (3+2*pieces)*c)
+	d := make([]float64, 2*pieces*c)
+	return normSpace{d[:pieces*c], d[pieces*c:], f[:c], f[c : 2*c], f[2*c : 3*c], f[3*c:][:pieces*c], f[(3+pieces)*c:]}
+}
+
 func (e *executable) groupNorm(s step) func() error {
 	at, shape := s.node.Attr.(*compute.GroupNormAttr), s.node.Shape()
 	pictures, c := shape[0], shape.Last()
-	rows := shape.Size() / pictures / c
-	pool := e.device.pool
-	pieces := min((rows+normRows-1)/normRows, 4*pool.workers)
-	each := (rows + pieces - 1) / pieces
-	sums := make([]float64, pieces*c)
-	mean, scale, shift := make([]float32, c), make([]float32, c), make([]float32, c)
-	partial := make([]float32, pieces*c)
-	// gather sums what add finds in each run of rows, by channel, and then over pieces and groups into sums[:c].
-	gather := func(x []float32, add func(sum, row []float32)) {
-		pool.each(pieces, 1, func(lo, hi int) {
-			for p := lo; p < hi; p++ {
-				sum, part := sums[p*c:][:c], partial[p*c:][:c]
-				clear(sum)
-				for first := p * each; first < min((p+1)*each, rows); first += normRows {
-					clear(part)
-					for r := first; r < min(first+normRows, (p+1)*each, rows); r++ {
-						add(part, x[r*c:][:c])
-					}
-					for i, v := range part {
-						sum[i] += float64(v)
-					}
-				}
-			}
-		})
-		width := c / at.Groups
-		for g := range at.Groups {
-			total := 0.0
-			for p := range pieces {
-				for _, v := range sums[p*c+g*width:][:width] {
-					total += v
-				}
-			}
-			for i := range width {
-				sums[g*width+i] = total / float64(rows*width)
-			}
-		}
+	n := &groupNorm{at: at, x: s.in[0], y: s.out, rows: shape.Size() / pictures / c, c: c, pieces: 1}
+	if at.Affine {
+		n.gamma, n.beta = s.in[1], s.in[2]
 	}
+	pool := e.device.pool
+	small := n.rows*c < smallPicture
+	if !small {
+		n.pieces = min((n.rows+normRows-1)/normRows, 4*pool.workers)
+	}
+	n.each = (n.rows + n.pieces - 1) / n.pieces
+	n.spaces = make([]normSpace, pictures)
+	for i := range n.spaces {
+		if i > 0 && !small {
+			n.spaces[i] = n.spaces[0]
+			continue
+		}
+		n.spaces[i] = newNormSpace(n.pieces, c)
+	}
+	alone := func(n, _ int, do func(lo, hi int)) { do(0, n) }
 	return func() error {
-		for b := range pictures {
-			x, y := s.in[0][b*rows*c:][:rows*c], s.out[b*rows*c:][:rows*c]
-			gather(x, func(sum, row []float32) { vector.Add(sum, sum, row) })
-			for i := range mean {
-				mean[i] = float32(sums[i])
-			}
-			gather(x, func(sum, row []float32) { vector.AddSquares(sum, row, mean) })
-			for i := range scale {
-				k, move := 1/math.Sqrt(sums[i]+at.Eps), 0.0
-				if at.Affine {
-					k, move = k*float64(s.in[1][i]), float64(s.in[2][i])
-				}
-				scale[i], shift[i] = float32(k), float32(move-float64(mean[i])*k)
-			}
-			pool.each(rows, 8, func(lo, hi int) {
-				for r := lo; r < hi; r++ {
-					row := y[r*c:][:c]
-					vector.ScaleShift(row, x[r*c:][:c], scale, shift)
-					if at.Act != compute.ActNone {
-						activate(row, row, at.Act)
-					}
+		if small {
+			pool.each(pictures, 1, func(lo, hi int) {
+				for b := lo; b < hi; b++ {
+					n.picture(b, alone)
 				}
 			})
+			return nil
+		}
+		for b := range pictures {
+			n.picture(b, pool.each)
 		}
 		return nil
+	}
+}
+
+// picture normalises one picture; share shares units out.
+func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))) {
+	s, c, size := &n.spaces[b], n.c, n.rows*n.c
+	x, y := n.x[b*size:][:size], n.y[b*size:][:size]
+	// Sums are of what lies between x and a middle near the mean, so that one pass is enough and squares do not cancel.
+	clear(s.middle)
+	first := min(normRows, n.rows)
+	for r := range first {
+		vector.Add(s.middle, s.middle, x[r*c:][:c])
+	}
+	vector.Scale(s.middle, 1/float32(first))
+	n.gather(s, share, x)
+	width := c / n.at.Groups
+	for g := range n.at.Groups {
+		mean, square := 0.0, 0.0
+		for i := g * width; i < (g+1)*width; i++ {
+			mean += float64(s.middle[i]) + s.sums[i]/float64(n.rows)
+		}
+		mean /= float64(width)
+		for i := g * width; i < (g+1)*width; i++ {
+			off := float64(s.middle[i]) - mean
+			square += s.squares[i]/float64(n.rows) + 2*off*s.sums[i]/float64(n.rows) + off*off
+		}
+		scale := 1 / math.Sqrt(max(square/float64(width), 0)+n.at.Eps)
+		for i := g * width; i < (g+1)*width; i++ {
+			k, move := scale, 0.0
+			if n.at.Affine {
+				k, move = k*float64(n.gamma[i]), float64(n.beta[i])
+			}
+			s.scale[i], s.shift[i] = float32(k), float32(move-mean*k)
+		}
+	}
+	share(n.rows, max(elementGrain/c, 1), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			from, to := x[r*c:][:c], y[r*c:][:c]
+			if n.at.Act == compute.ActSiLU {
+				vector.ScaleShiftSiLU(to, from, s.scale, s.shift, 1)
+				continue
+			}
+			vector.ScaleShift(to, from, s.scale, s.shift)
+			activate(to, to, n.at.Act)
+		}
+	})
+}
+
+// gather sums x and its squares about the middle, by channel.
+func (n *groupNorm) gather(s *normSpace, share func(n, grain int, do func(lo, hi int)), x []float32) {
+	c := n.c
+	share(n.pieces, 1, func(lo, hi int) {
+		for p := lo; p < hi; p++ {
+			sums, squares, part, above := s.sums[p*c:][:c], s.squares[p*c:][:c], s.partial[p*c:][:c], s.partialAbove[p*c:][:c]
+			clear(sums)
+			clear(squares)
+			last := min((p+1)*n.each, n.rows)
+			for first := p * n.each; first < last; first += normRows {
+				vector.Moments(part, above, x[first*c:min(first+normRows, last)*c], s.middle)
+				for i, v := range part {
+					sums[i] += float64(v)
+					squares[i] += float64(above[i])
+				}
+			}
+		}
+	})
+	for p := 1; p < n.pieces; p++ {
+		for i := range c {
+			s.sums[i] += s.sums[p*c+i]
+			s.squares[i] += s.squares[p*c+i]
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ func Tile(k int, a *Left, b, c []float32, pitch, columns int, add bool) {
 	plainTile(k, a, b, c, pitch, columns, add)
 }
 
-// Exp is y = exp(scale·x + shift), to 2e-7 of itself; it returns the sum of y.
+// Exp is y = exp(scale·x + shift), to 3e-7 of itself, for x below +∞; it returns the sum of y.
 func Exp(y, x []float32, scale, shift float32) float32 { return plainExp(y, x, scale, shift) }
 
 // Max is the largest element, −∞ for none.
@@ -29,8 +29,8 @@ func Mul(y, a, b []float32) { plainMul(y, a, b) }
 // ScaleShift is y = x·scale + shift.
 func ScaleShift(y, x, scale, shift []float32) { plainScaleShift(y, x, scale, shift) }
 
-// AddSquares is sum += (x − mean)².
-func AddSquares(sum, x, mean []float32) { plainAddSquares(sum, x, mean) }
+// Moments is the sums and the sums of squares of x − shift over rows of x, by column.
+func Moments(sum, squares, x, shift []float32) { plainMoments(sum, squares, x, shift, 0) }
 
 // Sum adds the elements up.
 func Sum(x []float32) float32 { return plainSum(x) }
@@ -46,3 +46,9 @@ func gelu(y, x, e []float32)          { plainGELU(y, x, e) }
 
 // Standardise is y = (x − mean)·scale.
 func Standardise(y, x []float32, mean, scale float32) { plainStandardise(y, x, mean, scale) }
+
+// Peak does rounds of PeakFLOPs operations on registers.
+func Peak(rounds int) float32 { return plainPeak(rounds) }
+
+// silus is SiLU of x·scale + shift for as many whole vectors as there are.
+func silus(_, _, _, _ []float32, _ float32) int { return 0 }

@@ -48,7 +48,8 @@ func total(v f32x8) float32 {
 	return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]))
 }
 
-// Exp is y = exp(scale·x + shift), to 2e-7 of itself; it returns the sum of y. Results too small for a normal number are 0.
+// Exp is y = exp(scale·x + shift), to 3e-7 of itself, for x below +∞; it returns the sum of y. Results too small for a normal
+// number may be 0.
 func Exp(y, x []float32, scale, shift float32) float32 {
 	y = y[:len(x)]
 	if !narrow {
@@ -71,6 +72,15 @@ func Exp(y, x []float32, scale, shift float32) float32 {
 
 // exps is Exp of whole vectors: with n the nearest integer to x/ln 2 and r what is left, eˣ = 2ⁿ·eʳ.
 func exps(y, x []float32, scale, shift float32) float32 {
+	if wide && len(x) >= 16 {
+		full := len(x) &^ 15
+		exps512(y[:full], x[:full], scale, shift)
+		sum := Sum(y[:full])
+		if full == len(x) {
+			return sum
+		}
+		return sum + exps(y[full:], x[full:], scale, shift)
+	}
 	var sum f32x8
 	a, b := archsimd.BroadcastFloat32x8(scale), archsimd.BroadcastFloat32x8(shift)
 	for ; len(x) >= 8 && len(y) >= 8; x, y = x[8:], y[8:] {
@@ -78,10 +88,8 @@ func exps(y, x []float32, scale, shift float32) float32 {
 		small := v.Less(archsimd.BroadcastFloat32x8(expLow))
 		v = archsimd.BroadcastFloat32x8(expLow).Max(archsimd.BroadcastFloat32x8(expHigh).Min(v)) // of two the last where one is NaN
 		n := v.Mul(archsimd.BroadcastFloat32x8(log2e)).RoundToEven()
-		r := n.MulAdd(archsimd.BroadcastFloat32x8(-ln2High), v)
-		r = n.MulAdd(archsimd.BroadcastFloat32x8(-ln2Low), r)
-		p := r.MulAdd(archsimd.BroadcastFloat32x8(1.0/5040), archsimd.BroadcastFloat32x8(1.0/720))
-		p = p.MulAdd(r, archsimd.BroadcastFloat32x8(1.0/120))
+		r := n.MulAdd(archsimd.BroadcastFloat32x8(-ln2), v)
+		p := r.MulAdd(archsimd.BroadcastFloat32x8(1.0/720), archsimd.BroadcastFloat32x8(1.0/120))
 		p = p.MulAdd(r, archsimd.BroadcastFloat32x8(1.0/24))
 		p = p.MulAdd(r, archsimd.BroadcastFloat32x8(1.0/6))
 		p = p.MulAdd(r, archsimd.BroadcastFloat32x8(0.5))
@@ -93,6 +101,56 @@ func exps(y, x []float32, scale, shift float32) float32 {
 		sum = sum.Add(e)
 	}
 	return total(sum)
+}
+
+// ref16 and ref8 are a vector's elements from i on; the caller has checked that they are there.
+func ref16(s []float32, i int) *[16]float32 {
+	return (*[16]float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i))
+}
+
+func ref8(s []float32, i int) *[8]float32 {
+	return (*[8]float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i))
+}
+
+func load16(s []float32, i int) archsimd.Float32x16 { return archsimd.LoadFloat32x16(ref16(s, i)) }
+func load8(s []float32, i int) f32x8                { return archsimd.LoadFloat32x8(ref8(s, i)) }
+
+// exps512 is exps on vectors twice as wide, whose constants are held outside the loop: the compiler makes them again in each
+// round otherwise. Scaling by 2ⁿ gives 0 and infinity where they are due, but NaN for infinity itself.
+func exps512(y, x []float32, scale, shift float32) {
+	a, b, low := archsimd.BroadcastFloat32x16(scale), archsimd.BroadcastFloat32x16(shift), archsimd.BroadcastFloat32x16(expZero)
+	l2e, negLn2 := archsimd.BroadcastFloat32x16(log2e), archsimd.BroadcastFloat32x16(-ln2)
+	c6, c5, c4 := archsimd.BroadcastFloat32x16(1.0/720), archsimd.BroadcastFloat32x16(1.0/120), archsimd.BroadcastFloat32x16(1.0/24)
+	c3, c2, one := archsimd.BroadcastFloat32x16(1.0/6), archsimd.BroadcastFloat32x16(0.5), archsimd.BroadcastFloat32x16(1)
+	for i, end := 0, min(len(x), len(y))-16; i <= end; i += 16 {
+		v := low.Max(load16(x, i).MulAdd(a, b))
+		n := v.Mul(l2e).RoundToEvenScaled(0)
+		r := n.MulAdd(negLn2, v)
+		r.MulAdd(c6, c5).MulAdd(r, c4).MulAdd(r, c3).MulAdd(r, c2).MulAdd(r, one).MulAdd(r, one).Scale(n).Store(ref16(y, i))
+	}
+}
+
+// silus is SiLU of x·scale + shift for as many whole vectors as there are, and their number of elements: exps512 and a division
+// in one pass. One more constant would spill registers, and take three times as long.
+func silus(y, x, scale, shift []float32, k float32) int {
+	if !wide {
+		return 0
+	}
+	a := archsimd.BroadcastFloat32x16(-k)
+	low, high := archsimd.BroadcastFloat32x16(expZero), archsimd.BroadcastFloat32x16(expHigh)
+	l2e, negLn2 := archsimd.BroadcastFloat32x16(log2e), archsimd.BroadcastFloat32x16(-ln2)
+	c6, c5, c4 := archsimd.BroadcastFloat32x16(1.0/720), archsimd.BroadcastFloat32x16(1.0/120), archsimd.BroadcastFloat32x16(1.0/24)
+	c3, c2, one := archsimd.BroadcastFloat32x16(1.0/6), archsimd.BroadcastFloat32x16(0.5), archsimd.BroadcastFloat32x16(1)
+	i, end := 0, min(len(x), len(y), len(scale), len(shift))-16
+	for ; i <= end; i += 16 {
+		x := load16(x, i).MulAdd(load16(scale, i), load16(shift, i))
+		v := low.Max(high.Min(x.Mul(a)))
+		n := v.Mul(l2e).RoundToEvenScaled(0)
+		r := n.MulAdd(negLn2, v)
+		d := r.MulAdd(c6, c5).MulAdd(r, c4).MulAdd(r, c3).MulAdd(r, c2).MulAdd(r, one).MulAdd(r, one).Scale(n).Add(one)
+		x.Div(d).Store(ref16(y, i))
+	}
+	return i
 }
 
 // Max is the largest element, −∞ for none.
@@ -123,71 +181,114 @@ func Scale(y []float32, s float32) {
 
 // Add is y = a + b.
 func Add(y, a, b []float32) {
-	if narrow {
-		for ; len(y) >= 8 && len(a) >= 8 && len(b) >= 8; y, a, b = y[8:], a[8:], b[8:] {
-			load(a).Add(load(b)).StoreSlice(y)
+	n, i := len(a), 0
+	y, b = y[:n], b[:n]
+	if wide {
+		for ; i <= n-16; i += 16 {
+			load16(a, i).Add(load16(b, i)).Store(ref16(y, i))
 		}
 	}
-	plainAdd(y, a, b)
+	if narrow {
+		for ; i <= n-8; i += 8 {
+			load8(a, i).Add(load8(b, i)).Store(ref8(y, i))
+		}
+	}
+	plainAdd(y[i:], a[i:], b[i:])
 }
 
 // Mul is y = a·b.
 func Mul(y, a, b []float32) {
-	if narrow {
-		for ; len(y) >= 8 && len(a) >= 8 && len(b) >= 8; y, a, b = y[8:], a[8:], b[8:] {
-			load(a).Mul(load(b)).StoreSlice(y)
+	n, i := len(a), 0
+	y, b = y[:n], b[:n]
+	if wide {
+		for ; i <= n-16; i += 16 {
+			load16(a, i).Mul(load16(b, i)).Store(ref16(y, i))
 		}
 	}
-	plainMul(y, a, b)
+	if narrow {
+		for ; i <= n-8; i += 8 {
+			load8(a, i).Mul(load8(b, i)).Store(ref8(y, i))
+		}
+	}
+	plainMul(y[i:], a[i:], b[i:])
 }
 
 // ScaleShift is y = x·scale + shift.
 func ScaleShift(y, x, scale, shift []float32) {
-	if narrow {
-		for ; len(y) >= 8 && len(x) >= 8 && len(scale) >= 8 && len(shift) >= 8; y, x, scale, shift = y[8:], x[8:], scale[8:], shift[8:] {
-			load(x).MulAdd(load(scale), load(shift)).StoreSlice(y)
+	n, i := len(x), 0
+	y, scale, shift = y[:n], scale[:n], shift[:n]
+	if wide {
+		for ; i <= n-16; i += 16 {
+			load16(x, i).MulAdd(load16(scale, i), load16(shift, i)).Store(ref16(y, i))
 		}
 	}
-	plainScaleShift(y, x, scale, shift)
+	if narrow {
+		for ; i <= n-8; i += 8 {
+			load8(x, i).MulAdd(load8(scale, i), load8(shift, i)).Store(ref8(y, i))
+		}
+	}
+	plainScaleShift(y[i:], x[i:], scale[i:], shift[i:])
 }
 
-// AddSquares is sum += (x − mean)².
-func AddSquares(sum, x, mean []float32) {
-	if narrow {
-		for ; len(sum) >= 8 && len(x) >= 8 && len(mean) >= 8; sum, x, mean = sum[8:], x[8:], mean[8:] {
-			d := load(x).Sub(load(mean))
-			d.MulAdd(d, load(sum)).StoreSlice(sum)
+// Moments is the sums and the sums of squares of x − shift over rows of x, by column.
+func Moments(sum, squares, x, shift []float32) {
+	c := len(shift)
+	rows := len(x) / c
+	sum, squares = sum[:c], squares[:c]
+	i := 0
+	if wide {
+		for ; i <= c-16; i += 16 {
+			var s, q archsimd.Float32x16
+			m := load16(shift, i)
+			for at := i; at < rows*c; at += c {
+				d := load16(x, at).Sub(m)
+				s, q = s.Add(d), d.MulAdd(d, q)
+			}
+			s.Store(ref16(sum, i))
+			q.Store(ref16(squares, i))
 		}
 	}
-	plainAddSquares(sum, x, mean)
+	if narrow {
+		for ; i <= c-8; i += 8 {
+			var s, q f32x8
+			m := load8(shift, i)
+			for at := i; at < rows*c; at += c {
+				d := load8(x, at).Sub(m)
+				s, q = s.Add(d), d.MulAdd(d, q)
+			}
+			s.Store(ref8(sum, i))
+			q.Store(ref8(squares, i))
+		}
+	}
+	plainMoments(sum, squares, x, shift, i)
 }
 
 // Sum adds the elements up.
 func Sum(x []float32) float32 {
-	sum := float32(0)
+	i, sum := 0, float32(0)
 	if narrow {
-		var v f32x8
-		for ; len(x) >= 8; x = x[8:] {
-			v = v.Add(load(x))
+		var u, v f32x8 // two chains
+		for ; i <= len(x)-16; i += 16 {
+			u, v = u.Add(load8(x, i)), v.Add(load8(x, i+8))
 		}
-		sum = total(v)
+		sum = total(u.Add(v))
 	}
-	return sum + plainSum(x)
+	return sum + plainSum(x[i:])
 }
 
 // SumSquares adds up (x − mean)².
 func SumSquares(x []float32, mean float32) float32 {
-	sum := float32(0)
+	i, sum := 0, float32(0)
 	if narrow {
-		var v f32x8
+		var u, v f32x8
 		m := archsimd.BroadcastFloat32x8(mean)
-		for ; len(x) >= 8; x = x[8:] {
-			d := load(x).Sub(m)
-			v = d.MulAdd(d, v)
+		for ; i <= len(x)-16; i += 16 {
+			d, e := load8(x, i).Sub(m), load8(x, i+8).Sub(m)
+			u, v = d.MulAdd(d, u), e.MulAdd(e, v)
 		}
-		sum = total(v)
+		sum = total(u.Add(v))
 	}
-	return sum + plainSumSquares(x, mean)
+	return sum + plainSumSquares(x[i:], mean)
 }
 
 // Widen gives the values of binary16 numbers.
@@ -209,6 +310,14 @@ func Widen(y []float32, h []uint16) {
 
 // divideOnePlus is y = x/(1 + e).
 func divideOnePlus(y, x, e []float32) {
+	if wide {
+		one, i := archsimd.BroadcastFloat32x16(1), 0
+		for ; i+16 <= len(x) && i+16 <= len(y) && i+16 <= len(e); i += 16 {
+			d := archsimd.LoadFloat32x16((*[16]float32)(unsafe.Pointer(&e[i]))).Add(one)
+			archsimd.LoadFloat32x16((*[16]float32)(unsafe.Pointer(&x[i]))).Div(d).Store((*[16]float32)(unsafe.Pointer(&y[i])))
+		}
+		x, y, e = x[i:], y[i:], e[i:]
+	}
 	if narrow {
 		one := archsimd.BroadcastFloat32x8(1)
 		for ; len(y) >= 8 && len(x) >= 8 && len(e) >= 8; y, x, e = y[8:], x[8:], e[8:] {
@@ -223,13 +332,12 @@ func gelu(y, x, e []float32) {
 	if narrow {
 		one, half := archsimd.BroadcastFloat32x8(1), archsimd.BroadcastFloat32x8(0.5)
 		scale, zero, far := archsimd.BroadcastFloat32x8(erfP/math.Sqrt2), archsimd.BroadcastFloat32x8(0), archsimd.BroadcastFloat32x8(geluFar)
+		a5, a4, a3 := archsimd.BroadcastFloat32x8(erfA5), archsimd.BroadcastFloat32x8(erfA4), archsimd.BroadcastFloat32x8(erfA3)
+		a2, a1 := archsimd.BroadcastFloat32x8(erfA2), archsimd.BroadcastFloat32x8(erfA1)
 		for ; len(y) >= 8 && len(x) >= 8 && len(e) >= 8; y, x, e = y[8:], x[8:], e[8:] {
 			v := load(x)
 			t := one.Div(v.Max(zero.Sub(v)).MulAdd(scale, one))
-			p := t.MulAdd(archsimd.BroadcastFloat32x8(erfA5), archsimd.BroadcastFloat32x8(erfA4))
-			p = p.MulAdd(t, archsimd.BroadcastFloat32x8(erfA3))
-			p = p.MulAdd(t, archsimd.BroadcastFloat32x8(erfA2))
-			p = p.MulAdd(t, archsimd.BroadcastFloat32x8(erfA1))
+			p := t.MulAdd(a5, a4).MulAdd(t, a3).MulAdd(t, a2).MulAdd(t, a1)
 			tail := p.Mul(t).Mul(load(e)).Mul(half).Mul(far.Min(zero.Sub(far).Max(v))) // x·(1 − erf|z|)/2, 0 where x is far out
 			zero.Max(v).Sub(zero.Max(tail)).Add(zero.Min(tail)).StoreSlice(y)
 		}
@@ -239,11 +347,30 @@ func gelu(y, x, e []float32) {
 
 // Standardise is y = (x − mean)·scale.
 func Standardise(y, x []float32, mean, scale float32) {
-	if narrow {
-		m, k := archsimd.BroadcastFloat32x8(mean), archsimd.BroadcastFloat32x8(scale)
-		for ; len(y) >= 8 && len(x) >= 8; y, x = y[8:], x[8:] {
-			load(x).Sub(m).Mul(k).StoreSlice(y)
+	n, i := len(x), 0
+	y = y[:n]
+	if wide {
+		m, k := archsimd.BroadcastFloat32x16(mean), archsimd.BroadcastFloat32x16(scale)
+		for ; i <= n-16; i += 16 {
+			load16(x, i).Sub(m).Mul(k).Store(ref16(y, i))
 		}
 	}
-	plainStandardise(y, x, mean, scale)
+	if narrow {
+		m, k := archsimd.BroadcastFloat32x8(mean), archsimd.BroadcastFloat32x8(scale)
+		for ; i <= n-8; i += 8 {
+			load8(x, i).Sub(m).Mul(k).Store(ref8(y, i))
+		}
+	}
+	plainStandardise(y[i:], x[i:], mean, scale)
+}
+
+// Peak does rounds of PeakFLOPs operations on registers.
+func Peak(rounds int) float32 {
+	switch {
+	case wide:
+		return peak512(rounds)
+	case narrow:
+		return peak256(2 * rounds)
+	}
+	return plainPeak(rounds)
 }

@@ -122,3 +122,70 @@ func tile256(k int, a *Left, b, c *float32, pitch, step int, add bool) {
 	c30.Store((*[8]float32)(at(c, 3*pitch)))
 	c31.Store((*[8]float32)(at(c, 3*pitch+8)))
 }
+
+// peak512 and peak256 are twelve chains of multiply-adds, which fill the registers and the units.
+func peak512(rounds int) float32 {
+	x0 := archsimd.BroadcastFloat32x16(0)
+	x1 := archsimd.BroadcastFloat32x16(1)
+	x2 := archsimd.BroadcastFloat32x16(2)
+	x3 := archsimd.BroadcastFloat32x16(3)
+	x4 := archsimd.BroadcastFloat32x16(4)
+	x5 := archsimd.BroadcastFloat32x16(5)
+	x6 := archsimd.BroadcastFloat32x16(6)
+	x7 := archsimd.BroadcastFloat32x16(7)
+	x8 := archsimd.BroadcastFloat32x16(8)
+	x9 := archsimd.BroadcastFloat32x16(9)
+	x10 := archsimd.BroadcastFloat32x16(10)
+	x11 := archsimd.BroadcastFloat32x16(11)
+	m := archsimd.BroadcastFloat32x16(0.999)
+	for ; rounds > 0; rounds-- {
+		x0 = x0.MulAdd(m, m)
+		x1 = x1.MulAdd(m, m)
+		x2 = x2.MulAdd(m, m)
+		x3 = x3.MulAdd(m, m)
+		x4 = x4.MulAdd(m, m)
+		x5 = x5.MulAdd(m, m)
+		x6 = x6.MulAdd(m, m)
+		x7 = x7.MulAdd(m, m)
+		x8 = x8.MulAdd(m, m)
+		x9 = x9.MulAdd(m, m)
+		x10 = x10.MulAdd(m, m)
+		x11 = x11.MulAdd(m, m)
+	}
+	var out [16]float32
+	x0.Add(x1).Add(x2).Add(x3).Add(x4).Add(x5).Add(x6).Add(x7).Add(x8).Add(x9).Add(x10).Add(x11).Store(&out)
+	return out[0]
+}
+
+func peak256(rounds int) float32 {
+	x0 := archsimd.BroadcastFloat32x8(0)
+	x1 := archsimd.BroadcastFloat32x8(1)
+	x2 := archsimd.BroadcastFloat32x8(2)
+	x3 := archsimd.BroadcastFloat32x8(3)
+	x4 := archsimd.BroadcastFloat32x8(4)
+	x5 := archsimd.BroadcastFloat32x8(5)
+	x6 := archsimd.BroadcastFloat32x8(6)
+	x7 := archsimd.BroadcastFloat32x8(7)
+	x8 := archsimd.BroadcastFloat32x8(8)
+	x9 := archsimd.BroadcastFloat32x8(9)
+	x10 := archsimd.BroadcastFloat32x8(10)
+	x11 := archsimd.BroadcastFloat32x8(11)
+	m := archsimd.BroadcastFloat32x8(0.999)
+	for ; rounds > 0; rounds-- {
+		x0 = x0.MulAdd(m, m)
+		x1 = x1.MulAdd(m, m)
+		x2 = x2.MulAdd(m, m)
+		x3 = x3.MulAdd(m, m)
+		x4 = x4.MulAdd(m, m)
+		x5 = x5.MulAdd(m, m)
+		x6 = x6.MulAdd(m, m)
+		x7 = x7.MulAdd(m, m)
+		x8 = x8.MulAdd(m, m)
+		x9 = x9.MulAdd(m, m)
+		x10 = x10.MulAdd(m, m)
+		x11 = x11.MulAdd(m, m)
+	}
+	var out [8]float32
+	x0.Add(x1).Add(x2).Add(x3).Add(x4).Add(x5).Add(x6).Add(x7).Add(x8).Add(x9).Add(x10).Add(x11).Store(&out)
+	return out[0]
+}

@@ -8,14 +8,34 @@ import (
 // block is how many elements the functions of several passes take at a time: in the fastest cache.
 const block = 1024
 
+// ones and zeros scale and shift by nothing.
+var ones, zeros = func() (o, z [block]float32) {
+	for i := range o {
+		o[i] = 1
+	}
+	return o, z
+}()
+
 // SiLU is y = x·sigmoid(k·x): SiLU for k = 1, QuickGELU for k = 1.702.
 func SiLU(y, x []float32, k float32) {
+	for len(x) > 0 {
+		n := min(len(x), block)
+		ScaleShiftSiLU(y[:n], x[:n], ones[:n], zeros[:n], k)
+		x, y = x[n:], y[n:]
+	}
+}
+
+// ScaleShiftSiLU is SiLU of x·scale + shift.
+func ScaleShiftSiLU(y, x, scale, shift []float32, k float32) {
+	done := silus(y, x, scale, shift, k)
+	x, y, scale, shift = x[done:], y[done:], scale[done:], shift[done:]
 	var e [block]float32
 	for len(x) > 0 {
 		n := min(len(x), block)
-		Exp(e[:n], x[:n], -k, 0)
-		divideOnePlus(y[:n], x[:n], e[:n])
-		x, y = x[n:], y[n:]
+		ScaleShift(y[:n], x[:n], scale[:n], shift[:n])
+		Exp(e[:n], y[:n], -k, 0)
+		divideOnePlus(y[:n], y[:n], e[:n])
+		x, y, scale, shift = x[n:], y[n:], scale[n:], shift[n:]
 	}
 }
 

@@ -1,0 +1,88 @@
+package host
+
+import (
+	"math"
+	"slices"
+
+	"atelier/compute"
+	"atelier/compute/host/vector"
+)
+
+// reduceRun is how many elements are summed in float32 before the sum goes on in float64.
+const reduceRun = 1024
+
+// reduce gives a sum or mean over neighbouring axes, or a maximum, with x seen as [outer, reduced, inner]; nil for other axes.
+func (e *executable) reduce(s step) func() error {
+	axes, shape := s.node.Attr.(*compute.ReduceAttr).Axes, s.node.In[0].Shape()
+	first, last := axes[0], axes[len(axes)-1]
+	if last-first != len(axes)-1 {
+		return nil
+	}
+	reduced, inner := shape[first:last+1].Size(), shape[last+1:].Size()
+	scale := float32(1)
+	if s.node.Op.Name == "mean" {
+		scale = 1 / float32(reduced)
+	}
+	if s.node.Op.Name == "max" {
+		return e.reduceMax(s, reduced, inner)
+	}
+	if inner == 1 {
+		return e.each(len(s.out), max(elementGrain/reduced, 1), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				s.out[i] = scale * float32(sum(s.in[0][i*reduced:][:reduced]))
+			}
+		})
+	}
+	// Columns are summed side by side: a unit is a run of columns of one outer index.
+	const columns = 64
+	runs := (inner + columns - 1) / columns
+	return e.each(len(s.out)/inner*runs, 1, func(lo, hi int) {
+		var part [columns]float32
+		var total [columns]float64
+		for u := lo; u < hi; u++ {
+			o, c := u/runs, u%runs*columns
+			n := min(columns, inner-c)
+			clear(total[:])
+			for r := 0; r < reduced; r += reduceRun {
+				clear(part[:])
+				for k := r; k < min(r+reduceRun, reduced); k++ {
+					vector.Add(part[:n], part[:n], s.in[0][(o*reduced+k)*inner+c:][:n])
+				}
+				for j, v := range part[:n] {
+					total[j] += float64(v)
+				}
+			}
+			for j := range n {
+				s.out[o*inner+c+j] = scale * float32(total[j])
+			}
+		}
+	})
+}
+
+// sum adds up x: runs in float32, the runs in float64.
+func sum(x []float32) float64 {
+	total := 0.0
+	for run := range slices.Chunk(x, reduceRun) {
+		total += float64(vector.Sum(run))
+	}
+	return total
+}
+
+// reduceMax keeps a NaN where one is.
+func (e *executable) reduceMax(s step, reduced, inner int) func() error {
+	return e.each(len(s.out), max(elementGrain/reduced, 1), func(lo, hi int) {
+		for i := lo; i < hi; {
+			o, c := i/inner, i%inner
+			y := s.out[i:min(hi, (o+1)*inner)]
+			for j := range y {
+				y[j] = float32(math.Inf(-1))
+			}
+			for r := range reduced {
+				for j, v := range s.in[0][(o*reduced+r)*inner+c:][:len(y)] {
+					y[j] = max(y[j], v)
+				}
+			}
+			i += len(y)
+		}
+	})
+}
