@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,9 @@ type report struct {
 	Reason   string          `json:"reason,omitempty"` // why not OpenGL
 	GL       *opengl.Info    `json:"gl,omitempty"`
 	Limits   compute.Limits  `json:"limits"`
+	Chosen   string          `json:"chosen,omitempty"` // what auto computes on here, and why
 	Checks   []engine.Result `json:"checks"`
+	Host     []engine.Result `json:"host_checks,omitempty"` // the processor's kernels, where Device is not the processor
 	Warnings []string        `json:"warnings,omitempty"`
 	Seconds  float64         `json:"seconds"`
 	OK       bool            `json:"ok"`
@@ -49,12 +52,12 @@ type report struct {
 
 // Run checks the device and prints what it found; a failed check is an error after the report.
 func (c *doctorCmd) Run(ctx context.Context) error {
-	e, err := engine.Open(engine.Options{Choice: c.Device})
+	e, chosen, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	r := report{Version: version, Machine: thisMachine(), Display: hasDisplay(), Device: e.Device.Name(), Reason: e.Reason, Limits: e.Device.Limits()}
+	r := report{Version: version, Machine: thisMachine(), Display: hasDisplay(), Device: e.Device.Name(), Reason: e.Reason, Limits: e.Device.Limits(), Chosen: chosen}
 	if e.GL != nil {
 		info := e.GL.Info()
 		r.GL = &info
@@ -63,18 +66,23 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 		r.printHead()
 	}
 	start := time.Now()
-	r.Checks, err = e.Check(ctx, func(res engine.Result) {
-		if !c.JSON && !res.OK {
-			fmt.Printf("  FAIL %s/%s: %s\n", res.Op, res.Case, res.Error)
-		}
-	})
-	if err != nil {
+	if r.Checks, err = c.check(ctx, e); err != nil {
 		return err
 	}
-	r.Seconds = time.Since(start).Seconds()
 	if e.GL != nil {
 		r.Warnings = e.GL.Warnings()
 	}
+	if e.GL != nil && c.Device == engine.Auto {
+		cpu, err := engine.Open(engine.Options{Choice: engine.Host})
+		if err != nil {
+			return err
+		}
+		defer cpu.Close()
+		if r.Host, err = c.check(ctx, cpu); err != nil {
+			return err
+		}
+	}
+	r.Seconds = time.Since(start).Seconds()
 	r.judge()
 	if c.JSON {
 		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
@@ -89,8 +97,34 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 	return nil
 }
 
+// open opens the device to check: OpenGL where it can be, whichever auto would compute on. chosen says what that is.
+func (c *doctorCmd) open() (e *engine.Engine, chosen string, err error) {
+	if e, err = engine.Open(engine.Options{Choice: c.Device}); err != nil || c.Device != engine.Auto {
+		return e, "", err
+	}
+	chosen = e.Device.Name()
+	if e.Why != "" {
+		chosen += ", " + e.Why
+	}
+	if e.GL != nil || e.Reason != "" {
+		return e, chosen, nil
+	}
+	e.Close()
+	e, err = engine.Open(engine.Options{Choice: engine.OpenGL})
+	return e, chosen, err
+}
+
+// check compares a device's kernels with their definitions and prints what fails.
+func (c *doctorCmd) check(ctx context.Context, e *engine.Engine) ([]engine.Result, error) {
+	return e.Check(ctx, func(res engine.Result) {
+		if !c.JSON && !res.OK {
+			fmt.Printf("  FAIL %s/%s on %s: %s\n", res.Op, res.Case, e.Device.Name(), res.Error)
+		}
+	})
+}
+
 func (r *report) judge() {
-	failed := engine.Failed(r.Checks)
+	failed := engine.Failed(append(slices.Clone(r.Checks), r.Host...))
 	r.OK = len(failed) == 0 && len(r.Warnings) == 0
 	switch {
 	case len(failed) > 0:
@@ -109,6 +143,9 @@ func (r *report) printHead() {
 	fmt.Printf("Atelier   %s\n", r.Version)
 	fmt.Printf("Machine   %s, %d cores, %s memory, %s/%s\n", m.CPU, m.Cores, compute.FormatBytes(m.Memory), m.OS, m.Arch)
 	fmt.Printf("Device    %s\n", r.Device)
+	if r.Chosen != "" {
+		fmt.Printf("Chosen    %s\n", r.Chosen)
+	}
 	if r.Reason != "" {
 		fmt.Printf("          OpenGL is not used: %s\n", r.Reason)
 	}
@@ -124,7 +161,7 @@ func (r *report) printHead() {
 func (r *report) printTail() {
 	type tally struct{ ok, all int }
 	ops, count := []string{}, map[string]*tally{}
-	for _, c := range r.Checks {
+	for _, c := range append(slices.Clone(r.Checks), r.Host...) {
 		t := count[c.Op]
 		if t == nil {
 			t = &tally{}
@@ -143,7 +180,7 @@ func (r *report) printTail() {
 		}
 		fmt.Printf("  %s %-24s %d of %d cases\n", mark, op, t.ok, t.all)
 	}
-	fmt.Printf("Verdict   %s (%d cases in %.1f s)\n", r.Verdict, len(r.Checks), r.Seconds)
+	fmt.Printf("Verdict   %s (%d cases in %.1f s)\n", r.Verdict, len(r.Checks)+len(r.Host), r.Seconds)
 }
 
 // thisMachine reads what the system says of itself; what it does not say stays empty.

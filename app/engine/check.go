@@ -160,15 +160,20 @@ func verdictKey(i opengl.Info) string {
 
 const verdictsFile = "checks.json"
 
-// verdicts reads what earlier checks found: driver key → failed ops. An unreadable file counts as none.
-func verdicts() map[string][]string {
-	v := map[string][]string{}
-	if data, err := os.ReadFile(filepath.Join(opengl.DefaultOptions().CacheDir, verdictsFile)); err == nil {
-		if json.Unmarshal(data, &v) != nil {
-			return map[string][]string{}
-		}
+// verdicts reads what earlier checks found: driver key → failed ops.
+func verdicts() map[string][]string { return readJSON[[]string](verdictsFile) }
+
+// readJSON reads a map out of the cache folder. An unreadable file counts as empty.
+func readJSON[V any](name string) map[string]V {
+	v := map[string]V{}
+	dir := opengl.DefaultOptions().CacheDir
+	if dir == "" {
+		return v
 	}
-	return v
+	if data, err := os.ReadFile(filepath.Join(dir, name)); err == nil && json.Unmarshal(data, &v) == nil {
+		return v
+	}
+	return map[string]V{}
 }
 
 // saveJSON keeps v in the cache folder, whole or not at all. Losing it only repeats a check.

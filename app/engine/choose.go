@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"time"
 
 	"atelier/compute"
@@ -127,11 +124,5 @@ func choiceKey(i opengl.Info, cpu *host.Device) string {
 
 const choicesFile = "devices.json"
 
-// choices reads what earlier comparisons found. An unreadable file counts as none.
-func choices() map[string]choice {
-	v := map[string]choice{}
-	if data, err := os.ReadFile(filepath.Join(opengl.DefaultOptions().CacheDir, choicesFile)); err == nil && json.Unmarshal(data, &v) == nil {
-		return v
-	}
-	return map[string]choice{}
-}
+// choices reads what earlier comparisons found.
+func choices() map[string]choice { return readJSON[choice](choicesFile) }

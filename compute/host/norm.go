@@ -8,7 +8,7 @@ import (
 )
 
 // normRows is how many rows are summed in float32 before the sums go on in float64.
-const normRows = 64
+const normRows = 256
 
 // smallPicture is the elements of a picture under which a core normalises it alone.
 const smallPicture = 1 << 16

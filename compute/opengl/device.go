@@ -1,3 +1,5 @@
+//go:build cgo
+
 // Package opengl runs plans on OpenGL 4.3 core compute shaders.
 //
 // One goroutine, locked to its thread for good, owns the context and makes every gl call; everything else sends it work.

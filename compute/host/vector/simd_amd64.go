@@ -293,19 +293,33 @@ func SumSquares(x []float32, mean float32) float32 {
 
 // Widen gives the values of binary16 numbers.
 func Widen(y []float32, h []uint16) {
+	n, i := len(h), 0
+	y = y[:n]
+	if wide {
+		magnitude, sign := archsimd.BroadcastUint32x16(0x7fff), archsimd.BroadcastUint32x16(0x8000)
+		up, special := archsimd.BroadcastFloat32x16(0x1p112), archsimd.BroadcastInt32x16(0x7bff)
+		exponent := archsimd.BroadcastInt32x16(0x7f800000)
+		for ; i <= n-16; i += 16 {
+			bits := archsimd.LoadUint16x16((*[16]uint16)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(h)), 2*i))).ExtendToUint32()
+			m := bits.And(magnitude)
+			v := m.ShiftAllLeft(13).AsFloat32x16().Mul(up).AsInt32x16()
+			v = v.Or(exponent.Masked(m.AsInt32x16().Greater(special))) // infinity and NaN
+			v.Or(bits.And(sign).ShiftAllLeft(16).AsInt32x16()).AsFloat32x16().Store(ref16(y, i))
+		}
+	}
 	if narrow {
 		magnitude, sign := archsimd.BroadcastUint32x8(0x7fff), archsimd.BroadcastUint32x8(0x8000)
 		up, special := archsimd.BroadcastFloat32x8(0x1p112), archsimd.BroadcastInt32x8(0x7bff)
 		exponent := archsimd.BroadcastInt32x8(0x7f800000)
-		for ; len(h) >= 8 && len(y) >= 8; y, h = y[8:], h[8:] {
-			bits := archsimd.LoadUint16x8Slice(h).ExtendToUint32()
+		for ; i <= n-8; i += 8 {
+			bits := archsimd.LoadUint16x8Slice(h[i:]).ExtendToUint32()
 			m := bits.And(magnitude)
 			v := m.ShiftAllLeft(13).AsFloat32x8().Mul(up).AsInt32x8()
 			v = v.Or(m.AsInt32x8().Greater(special).ToInt32x8().And(exponent)) // infinity and NaN
-			v.Or(bits.And(sign).ShiftAllLeft(16).AsInt32x8()).AsFloat32x8().StoreSlice(y)
+			v.Or(bits.And(sign).ShiftAllLeft(16).AsInt32x8()).AsFloat32x8().Store(ref8(y, i))
 		}
 	}
-	plainWiden(y, h)
+	plainWiden(y[i:], h[i:])
 }
 
 // divideOnePlus is y = x/(1 + e).

@@ -6,7 +6,7 @@ import (
 )
 
 // block is how many elements the functions of several passes take at a time: in the fastest cache.
-const block = 1024
+const block = 256
 
 // ones and zeros scale and shift by nothing.
 var ones, zeros = func() (o, z [block]float32) {
@@ -27,8 +27,13 @@ func SiLU(y, x []float32, k float32) {
 
 // ScaleShiftSiLU is SiLU of x·scale + shift.
 func ScaleShiftSiLU(y, x, scale, shift []float32, k float32) {
-	done := silus(y, x, scale, shift, k)
-	x, y, scale, shift = x[done:], y[done:], scale[done:], shift[done:]
+	if done := silus(y, x, scale, shift, k); done < len(x) {
+		passes(y[done:], x[done:], scale[done:], shift[done:], k)
+	}
+}
+
+// passes is ScaleShiftSiLU in several passes.
+func passes(y, x, scale, shift []float32, k float32) {
 	var e [block]float32
 	for len(x) > 0 {
 		n := min(len(x), block)
