@@ -20,6 +20,7 @@ type attention struct {
 	runs       int // of attentionRows queries a head, the last one shorter
 	pool       *pool
 	spaces     chan *attentionSpace
+	work       func(lo, hi int)
 }
 
 // attentionSpace is one worker's memory.
@@ -28,7 +29,8 @@ type attentionSpace struct {
 	keys, values panels // of the head held, packed in memory of their own
 	held         int    // −1 at first
 	scores       []float32
-	pitch        int // of scores
+	pitch        int  // of scores
+	results      gemm // where the products with the values go
 }
 
 // attentionElements is the scratch space that a node needs on this many workers, in elements.
@@ -72,6 +74,7 @@ func (e *executable) attention(s step, scratch []float32) func() error {
 		w.keys.f32, w.values.f32, w.scores = take(w.keys.size()), take(w.values.size()), take(attentionRows*w.pitch)
 		a.spaces <- w
 	}
+	a.work = a.tasks
 	return a.run
 }
 
@@ -81,14 +84,16 @@ func (a *attention) run() error {
 		w.held = -1
 		a.spaces <- w
 	}
-	a.pool.each(a.b*a.h*a.runs, 1, func(lo, hi int) {
-		w := <-a.spaces
-		for i := lo; i < hi; i++ {
-			a.task(w, i/a.runs/a.h, i/a.runs%a.h, i%a.runs*attentionRows)
-		}
-		a.spaces <- w
-	})
+	a.pool.each(a.b*a.h*a.runs, 1, a.work)
 	return nil
+}
+
+func (a *attention) tasks(lo, hi int) {
+	w := <-a.spaces
+	for i := lo; i < hi; i++ {
+		a.task(w, i/a.runs/a.h, i/a.runs%a.h, i%a.runs*attentionRows)
+	}
+	a.spaces <- w
 }
 
 // hold packs the keys and values of a head.
@@ -124,7 +129,7 @@ func (a *attention) task(w *attentionSpace, b, head, first int) {
 		a.softmax(w.scores[r*w.pitch:][:a.tk], b, head, first+r)
 	}
 	pitch = a.h * a.dv
-	results := gemm{m: rows, y: a.y[(b*a.tq+first)*pitch+head*a.dv:], pitch: pitch}
+	w.results = gemm{m: rows, y: a.y[(b*a.tq+first)*pitch+head*a.dv:], pitch: pitch}
 	for panel := range w.values.count() {
 		columns, valid := w.values.columns(panel)
 		for k0 := 0; k0 < a.tk; k0 += blockTerms / 4 {
@@ -134,7 +139,7 @@ func (a *attention) task(w *attentionSpace, b, head, first int) {
 				for r := range w.a {
 					w.a[r] = &w.scores[min(row+r, rows-1)*w.pitch+k0]
 				}
-				results.tile(&w.gemmSpace, k, values, row, panel, columns, valid, k0 > 0)
+				w.results.tile(&w.gemmSpace, k, values, row, panel, columns, valid, k0 > 0)
 			}
 		}
 	}

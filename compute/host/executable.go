@@ -29,7 +29,7 @@ type step struct {
 	node *compute.Tensor
 	in   [][]float32
 	out  []float32
-	run  func() error // the quick way where there is one, else nil
+	run  func() error // the quick way where there is one, else the definition over all cores
 }
 
 // slotElements is how many float32 each slot of the plan must hold: slots are sized in stored bytes, and half floats are
@@ -79,7 +79,9 @@ func (e *executable) prepare(elements []int, scratch []float32) {
 		for _, x := range n.In {
 			s.in = append(s.in, values(x))
 		}
-		s.run = e.fast(s, scratch)
+		if s.run = e.fast(s, scratch); s.run == nil {
+			s.run = e.each(compute.UnitsOf(n), 1, func(lo, hi int) { n.Op.Ref(n, s.in, s.out, lo, hi) })
+		}
 		e.steps = append(e.steps, s)
 	}
 }
@@ -103,13 +105,9 @@ func (e *executable) Run(ctx context.Context, in, out map[string][]float32) erro
 			return err
 		}
 		s := &e.steps[i]
-		if s.run != nil {
-			if err := s.run(); err != nil {
-				return fmt.Errorf("%w (%s at %s)", err, s.node.Op.Name, s.node.At())
-			}
-			continue
+		if err := s.run(); err != nil {
+			return fmt.Errorf("%w (%s at %s)", err, s.node.Op.Name, s.node.At())
 		}
-		e.device.pool.each(compute.UnitsOf(s.node), 1, func(lo, hi int) { s.node.Op.Ref(s.node, s.in, s.out, lo, hi) })
 	}
 	for name, dst := range out {
 		copy(dst, e.outputs[name])

@@ -28,6 +28,7 @@ type gemm struct {
 	pitch  int // elements between rows of y
 	ep     epilogue
 	rows   int // of a task
+	work   func(lo, hi int)
 }
 
 // block is a run of terms: k of them from k0 on, for a convolution taps neighbours in a row of the kernel.
@@ -70,10 +71,12 @@ func (l *matrixLeft) tap(int, *block, int, *vector.Left) {}
 // newGemm prepares a product; width is the elements of the left side that belong to a row.
 func newGemm(d *Device, m int, l left, width int, blocks []block, right *panels, y []float32, pitch int, ep epilogue) *gemm {
 	runs := max(m*width/leftElements, (4*d.pool.workers+right.count()-1)/right.count())
-	return &gemm{
+	g := &gemm{
 		pool: d.pool, spaces: d.spaces, m: m, left: l, blocks: blocks, right: right, y: y, pitch: pitch, ep: ep,
 		rows: max((m/runs+vector.Rows-1)/vector.Rows, 4) * vector.Rows,
 	}
+	g.work = g.tasks // made once: a replay allocates nothing
+	return g
 }
 
 // newSpaces is the memory of all workers.
@@ -95,16 +98,16 @@ func matrixBlocks(k int) []block {
 }
 
 func (g *gemm) run() error {
-	runs := (g.m + g.rows - 1) / g.rows
-	panels := g.right.count()
-	g.pool.each(runs*panels, 1, func(lo, hi int) {
-		s := <-g.spaces
-		for i := lo; i < hi; i++ {
-			g.task(s, i%panels, i/panels*g.rows)
-		}
-		g.spaces <- s
-	})
+	g.pool.each((g.m+g.rows-1)/g.rows*g.right.count(), 1, g.work)
 	return nil
+}
+
+func (g *gemm) tasks(lo, hi int) {
+	s, panels := <-g.spaces, g.right.count()
+	for i := lo; i < hi; i++ {
+		g.task(s, i%panels, i/panels*g.rows)
+	}
+	g.spaces <- s
 }
 
 func (g *gemm) task(s *gemmSpace, panel, first int) {

@@ -7,8 +7,12 @@ import (
 	"atelier/compute/host/vector"
 )
 
-// normRows is how many rows are summed in float32 before the sums go on in float64.
-const normRows = 256
+const (
+	// normRows is how many rows are summed in float32 before the sums go on in float64.
+	normRows = 256
+	// middleRows is how many rows give the middle about which squares are summed.
+	middleRows = 64
+)
 
 // smallPicture is the elements of a picture under which a core normalises it alone.
 const smallPicture = 1 << 16
@@ -59,35 +63,88 @@ func (e *executable) groupNorm(s step) func() error {
 		n.spaces[i] = newNormSpace(n.pieces, c)
 	}
 	alone := func(n, _ int, do func(lo, hi int)) { do(0, n) }
-	return func() error {
+	jobs := make([]func(), pictures)
+	for i := range jobs {
 		if small {
-			pool.each(pictures, 1, func(lo, hi int) {
-				for b := lo; b < hi; b++ {
-					n.picture(b, alone)
-				}
-			})
-			return nil
+			jobs[i] = n.picture(i, alone)
+		} else {
+			jobs[i] = n.picture(i, pool.each)
 		}
-		for b := range pictures {
-			n.picture(b, pool.each)
+	}
+	if small {
+		return e.each(pictures, 1, func(lo, hi int) {
+			for _, do := range jobs[lo:hi] {
+				do()
+			}
+		})
+	}
+	return func() error {
+		for _, do := range jobs {
+			do()
 		}
 		return nil
 	}
 }
 
-// picture normalises one picture; share shares units out.
-func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))) {
+// picture gives the normalisation of one picture; share shares units out.
+func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))) func() {
 	s, c, size := &n.spaces[b], n.c, n.rows*n.c
 	x, y := n.x[b*size:][:size], n.y[b*size:][:size]
-	// Sums are of what lies between x and a middle near the mean, so that one pass is enough and squares do not cancel.
-	clear(s.middle)
-	first := min(normRows, n.rows)
-	for r := range first {
-		vector.Add(s.middle, s.middle, x[r*c:][:c])
+	gather := func(lo, hi int) {
+		for p := lo; p < hi; p++ {
+			n.gather(s, x, p)
+		}
 	}
-	vector.Scale(s.middle, 1/float32(first))
-	n.gather(s, share, x)
-	width := c / n.at.Groups
+	apply := func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			from, to := x[r*c:][:c], y[r*c:][:c]
+			if n.at.Act == compute.ActSiLU {
+				vector.ScaleShiftSiLU(to, from, s.scale, s.shift, 1)
+				continue
+			}
+			vector.ScaleShift(to, from, s.scale, s.shift)
+			activate(to, to, n.at.Act)
+		}
+	}
+	return func() {
+		// Sums are of what lies between x and a middle near the mean, so that one pass is enough and squares do not cancel.
+		clear(s.middle)
+		first := min(middleRows, n.rows)
+		for r := range first {
+			vector.Add(s.middle, s.middle, x[r*c:][:c])
+		}
+		vector.Scale(s.middle, 1/float32(first))
+		share(n.pieces, 1, gather)
+		n.settle(s)
+		share(n.rows, max(elementGrain/c, 1), apply)
+	}
+}
+
+// gather sums a piece of x and its squares about the middle, by channel.
+func (n *groupNorm) gather(s *normSpace, x []float32, piece int) {
+	c := n.c
+	sums, squares, part, above := s.sums[piece*c:][:c], s.squares[piece*c:][:c], s.partial[piece*c:][:c], s.partialAbove[piece*c:][:c]
+	clear(sums)
+	clear(squares)
+	last := min((piece+1)*n.each, n.rows)
+	for first := piece * n.each; first < last; first += normRows {
+		vector.Moments(part, above, x[first*c:min(first+normRows, last)*c], s.middle)
+		for i, v := range part {
+			sums[i] += float64(v)
+			squares[i] += float64(above[i])
+		}
+	}
+}
+
+// settle turns the sums of all pieces into the scale and shift of each channel.
+func (n *groupNorm) settle(s *normSpace) {
+	c, width := n.c, n.c/n.at.Groups
+	for p := 1; p < n.pieces; p++ {
+		for i := range c {
+			s.sums[i] += s.sums[p*c+i]
+			s.squares[i] += s.squares[p*c+i]
+		}
+	}
 	for g := range n.at.Groups {
 		mean, square := 0.0, 0.0
 		for i := g * width; i < (g+1)*width; i++ {
@@ -105,43 +162,6 @@ func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))
 				k, move = k*float64(n.gamma[i]), float64(n.beta[i])
 			}
 			s.scale[i], s.shift[i] = float32(k), float32(move-mean*k)
-		}
-	}
-	share(n.rows, max(elementGrain/c, 1), func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			from, to := x[r*c:][:c], y[r*c:][:c]
-			if n.at.Act == compute.ActSiLU {
-				vector.ScaleShiftSiLU(to, from, s.scale, s.shift, 1)
-				continue
-			}
-			vector.ScaleShift(to, from, s.scale, s.shift)
-			activate(to, to, n.at.Act)
-		}
-	})
-}
-
-// gather sums x and its squares about the middle, by channel.
-func (n *groupNorm) gather(s *normSpace, share func(n, grain int, do func(lo, hi int)), x []float32) {
-	c := n.c
-	share(n.pieces, 1, func(lo, hi int) {
-		for p := lo; p < hi; p++ {
-			sums, squares, part, above := s.sums[p*c:][:c], s.squares[p*c:][:c], s.partial[p*c:][:c], s.partialAbove[p*c:][:c]
-			clear(sums)
-			clear(squares)
-			last := min((p+1)*n.each, n.rows)
-			for first := p * n.each; first < last; first += normRows {
-				vector.Moments(part, above, x[first*c:min(first+normRows, last)*c], s.middle)
-				for i, v := range part {
-					sums[i] += float64(v)
-					squares[i] += float64(above[i])
-				}
-			}
-		}
-	})
-	for p := 1; p < n.pieces; p++ {
-		for i := range c {
-			s.sums[i] += s.sums[p*c+i]
-			s.squares[i] += s.squares[p*c+i]
 		}
 	}
 }

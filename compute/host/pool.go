@@ -10,6 +10,7 @@ type pool struct {
 	mu      sync.Mutex
 	workers int
 	jobs    chan *job
+	current job // of the call that holds mu
 	closed  bool
 }
 
@@ -69,7 +70,9 @@ func (p *pool) each(n, grain int, do func(lo, hi int)) {
 		do(0, n)
 		return
 	}
-	j := &job{do: do, n: n, piece: piece}
+	j := &p.current
+	j.do, j.n, j.piece = do, n, piece
+	j.next.Store(0)
 	helpers := min(p.workers-1, (n+piece-1)/piece-1)
 	j.wg.Add(helpers)
 	for range helpers {
@@ -77,4 +80,5 @@ func (p *pool) each(n, grain int, do func(lo, hi int)) {
 	}
 	j.work()
 	j.wg.Wait()
+	j.do = nil
 }

@@ -173,3 +173,66 @@ func TestDeterministic(t *testing.T) {
 		}
 	}
 }
+
+// A replay of what networks are made of allocates nothing.
+func TestReplayAllocatesNothing(t *testing.T) {
+	d := New(Options{Workers: 2})
+	defer d.Close()
+	g := compute.NewGraph()
+	half := func(n int) compute.Source { return &compute.Values{Data: make([]float32, n), Type: compute.F16} }
+	x := g.Input("x", 1, 16, 16, 64)
+	h := compute.GroupNorm(x, g.Param("gamma", half(64), 64), g.Param("beta", half(64), 64), 32, 1e-5, compute.ActSiLU)
+	h = compute.Conv2D(h, g.Param("conv", half(64*9*64), 64, 3, 3, 64), compute.ConvOpts{Pad: [4]int{1, 1, 1, 1}, Residual: x})
+	h = compute.LayerNorm(compute.Reshape(h, 1, 256, 64), nil, nil, 1e-5)
+	h = compute.Add(compute.Attention(h, h, h, compute.AttentionOpts{Heads: 4}), h)
+	h = compute.GLU(compute.MatMul(h, g.Param("wide", half(64*512), 64, 512), compute.MatMulOpts{}), compute.ActGELU)
+	g.Output("y", compute.MatMul(h, g.Param("narrow", half(256*64), 256, 64), compute.MatMulOpts{}))
+	p, err := g.Compile(d.Limits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := d.Load(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string][]float32{"x": make([]float32, 16*16*64)}
+	if n := testing.AllocsPerRun(20, func() { err = e.Run(t.Context(), in, nil) }); err != nil || n > 0 {
+		t.Errorf("a replay makes %v allocations, error %v", n, err)
+	}
+}
+
+// Normalising numbers that lie far from 0, whose first rows are unlike the rest, loses no more digits than they have.
+func TestGroupNormFarOut(t *testing.T) {
+	d := New(Options{Workers: 2})
+	defer d.Close()
+	g := compute.NewGraph()
+	const rows, c = 3000, 32
+	x := make([]float32, rows*c)
+	for i := range x {
+		x[i] = 100 + float32(i%97)/97
+		if i < 20*c {
+			x[i] += 50
+		}
+	}
+	in := g.Input("x", 1, rows, c)
+	y := compute.GroupNorm(in, nil, nil, 4, 1e-5, compute.ActNone)
+	g.Output("y", y)
+	p, err := g.Compile(d.Limits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := d.Load(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := make([]float32, len(x)), make([]float32, len(x))
+	if err := e.Run(t.Context(), map[string][]float32{"x": x}, map[string][]float32{"y": got}); err != nil {
+		t.Fatal(err)
+	}
+	compute.EvalRef(y, [][]float32{x}, want)
+	for i, w := range want {
+		if math.Abs(float64(got[i]-w)) > 1e-4 {
+			t.Fatalf("index %d: got %g, want %g", i, got[i], w)
+		}
+	}
+}
