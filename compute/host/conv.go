@@ -63,12 +63,17 @@ func (c *convolution) blocks(kh, kw int) []block {
 			blocks = append(blocks, block{k0: ky * kw * c.ci, k: kw * c.ci, taps: kw, ky: ky})
 			continue
 		}
-		for kx := range kw {
-			for first := 0; first < c.ci; first += blockTerms {
-				blocks = append(blocks, block{
-					k0: (ky*kw+kx)*c.ci + first, k: min(blockTerms, c.ci-first), taps: 1, ky: ky, kx: kx, c: first,
-				})
-			}
+		return c.tapBlocks(kh, kw)
+	}
+	return blocks
+}
+
+// tapBlocks cuts the kernel into taps, and these into runs of channels.
+func (c *convolution) tapBlocks(kh, kw int) []block {
+	var blocks []block
+	for tap := range kh * kw {
+		for first := 0; first < c.ci; first += blockTerms {
+			blocks = append(blocks, block{k0: tap*c.ci + first, k: min(blockTerms, c.ci-first), taps: 1, ky: tap / kw, kx: tap % kw, c: first})
 		}
 	}
 	return blocks

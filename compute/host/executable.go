@@ -137,9 +137,13 @@ func (e *executable) Close() {
 func (e *executable) fast(s step, scratch []float32) func() error {
 	switch op := s.node.Op.Name; op {
 	case "matmul":
-		return e.matMul(s)
+		return e.matMul(s, scratch)
 	case "conv2d":
 		return e.conv2D(s)
+	case "conv_transpose2d":
+		return e.convTranspose2D(s)
+	case "conv2d_grad_weight":
+		return e.convGradWeight(s, scratch)
 	case "attention":
 		return e.attention(s, scratch)
 	case "group_norm":
@@ -170,7 +174,7 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 func scratchElements(p *compute.Plan, workers int) int {
 	n := 0
 	for i := range p.Steps {
-		n = max(n, attentionElements(p.Steps[i].Node, workers))
+		n = max(n, attentionElements(p.Steps[i].Node, workers), turnElements(p.Steps[i].Node))
 	}
 	return n
 }

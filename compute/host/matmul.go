@@ -3,7 +3,7 @@ package host
 import "atelier/compute"
 
 // matMul gives a matmul node as dense products, nil where its definition serves.
-func (e *executable) matMul(s step) func() error {
+func (e *executable) matMul(s step, scratch []float32) func() error {
 	at := s.node.Attr.(*compute.MatMulAttr)
 	y, as, bs := s.node.Shape(), s.node.In[0].Shape(), s.node.In[1].Shape()
 	m, n, k := y[len(y)-2], y.Last(), as.Last()
@@ -22,10 +22,13 @@ func (e *executable) matMul(s step) func() error {
 	if at.Residual {
 		ep.residual = rest[0]
 	}
-	if at.TransA {
-		return e.transposed(s, lead, m, n, k, ep)
-	}
-	if bs.Size() == n*k && as.Size() == lead.Size()*m*k {
+	shared := bs.Size() == n*k && as.Size() == lead.Size()*m*k
+	switch {
+	case m*n*k < tinyProduct && (at.TransA || !shared):
+		return e.tinyProducts(s, lead, m, n, k, ep)
+	case at.TransA:
+		return e.turnedMatMul(s, scratch, m, n, k, ep)
+	case shared:
 		m *= lead.Size()
 		return newGemm(e.device, m, &matrixLeft{s.in[0], m, k}, k, matrixBlocks(k), e.right(s, k, n, at.TransB), s.out, n, ep).run
 	}
@@ -37,11 +40,7 @@ func (e *executable) matMul(s step) func() error {
 		if ep.residual != nil {
 			one.residual = ep.residual[i*m*n:]
 		}
-		right := &panels{k: k, n: n, matrix: b, pitch: n, transposed: at.TransB}
-		if at.TransB {
-			right.pitch = k
-		}
-		products = append(products, newGemm(e.device, m, &matrixLeft{a, m, k}, k, matrixBlocks(k), right, s.out[i*m*n:], n, one))
+		products = append(products, newGemm(e.device, m, &matrixLeft{a, m, k}, k, matrixBlocks(k), matrixRight(b, k, n, at.TransB), s.out[i*m*n:], n, one))
 	}
 	return func() error {
 		for _, p := range products {
@@ -60,34 +59,7 @@ func (e *executable) right(s step, k, n int, transposed bool) *panels {
 			return p.right
 		}
 	}
-	p := &panels{k: k, n: n, matrix: s.in[1], pitch: n, transposed: transposed}
-	if transposed {
-		p.pitch = k
-	}
-	return p
-}
-
-// transposed is a product whose left side is stored [k m], which only gradients have, by gorgonia's dense products.
-func (e *executable) transposed(s step, lead compute.Shape, m, n, k int, ep epilogue) func() error {
-	at := s.node.Attr.(*compute.MatMulAttr)
-	as, bs := s.node.In[0].Shape(), s.node.In[1].Shape()
-	var products []product
-	for i := range lead.Size() {
-		a := s.in[0][batchOffset(i, lead, as[:len(as)-2])*m*k:]
-		b := s.in[1][batchOffset(i, lead, bs[:len(bs)-2])*n*k:]
-		products = append(products, newProduct(a, b, s.out[i*m*n:], m, n, k, true, at.TransB))
-	}
-	return func() error {
-		if err := e.runProducts(products); err != nil {
-			return err
-		}
-		e.device.pool.each(lead.Size()*m, 1, func(lo, hi int) {
-			for r := lo; r < hi; r++ {
-				ep.apply(s.out[r*n:][:n], r, 0)
-			}
-		})
-		return nil
-	}
+	return matrixRight(s.in[1], k, n, transposed)
 }
 
 // batchOffset is the matrix of an operand with leading axes s that belongs to matrix i of a result with leading axes lead,

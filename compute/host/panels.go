@@ -17,6 +17,8 @@ type panels struct {
 	matrix     []float32 // neither
 	pitch      int       // elements between its rows
 	transposed bool      // it is [n k]
+
+	gather func(to []float32, n0, columns, valid, k0, k int) // copies a block, where there is no matrix either
 }
 
 // count is the number of panels.
@@ -56,6 +58,10 @@ func (p *panels) block(panel, k0, k int, space []float32) []float32 {
 func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	if valid < columns {
 		clear(to)
+	}
+	if p.gather != nil {
+		p.gather(to, n0, columns, valid, k0, k)
+		return
 	}
 	if !p.transposed {
 		for i := range k {

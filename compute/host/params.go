@@ -88,6 +88,13 @@ func packedKey(n *compute.Tensor) (paramKey, bool) {
 			return paramKey{}, false
 		}
 		return paramKey{k: taps, n: w[0], transposed: true}, true
+	case *compute.ConvTransposeAttr:
+		w, y := n.In[1].Shape(), n.Shape()
+		taps := w[1] * w[2] * w[3]
+		if at.Groups > 1 || y.Size()*taps < smallProduct {
+			return paramKey{}, false
+		}
+		return paramKey{k: taps, n: w[0], transposed: true}, true
 	}
 	return paramKey{}, false
 }

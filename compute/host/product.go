@@ -3,8 +3,36 @@ package host
 import (
 	"fmt"
 
+	"atelier/compute"
+
 	"gorgonia.org/tensor"
 )
+
+// tinyProduct is the number of multiply-adds under which a product of a batch is a core's work alone.
+const tinyProduct = 1 << 15
+
+// tinyProducts is a node of many small products, shared out over the cores product by product.
+func (e *executable) tinyProducts(s step, lead compute.Shape, m, n, k int, ep epilogue) func() error {
+	at := s.node.Attr.(*compute.MatMulAttr)
+	as, bs := s.node.In[0].Shape(), s.node.In[1].Shape()
+	var products []product
+	for i := range lead.Size() {
+		a := s.in[0][batchOffset(i, lead, as[:len(as)-2])*m*k:]
+		b := s.in[1][batchOffset(i, lead, bs[:len(bs)-2])*n*k:]
+		products = append(products, newProduct(a, b, s.out[i*m*n:], m, n, k, at.TransA, at.TransB))
+	}
+	finish := e.each(lead.Size()*m, max(elementGrain/n, 1), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			ep.apply(s.out[r*n:][:n], r, 0)
+		}
+	})
+	return func() error {
+		if err := e.runProducts(products); err != nil {
+			return err
+		}
+		return finish()
+	}
+}
 
 // product is c = a·b of dense matrices over memory that others own.
 type product struct{ a, b, c *tensor.Dense }
