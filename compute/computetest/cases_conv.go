@@ -87,7 +87,7 @@ func convCases() []Case {
 	half.Name, half.In[1].Param, half.In[1].F16 = half.Name+" half weights", true, true
 	cs = append(cs, half, conv1DCase(9, 6, 5, 4, compute.ConvOpts{Stride: [2]int{0, 2}, Pad: [4]int{0, 0, 3, 1}}),
 		conv1DCase(40, 16, 3, 12, compute.ConvOpts{Dilation: [2]int{0, 2}, Pad: [4]int{0, 0, 2, 2}}))
-	for _, s := range [][3]int{{64, 64, 64}, {64, 320, 320}, {32, 640, 640}, {16, 64, 64}} {
+	for _, s := range [][3]int{{64, 64, 64}, {64, 320, 320}, {32, 640, 640}, {16, 64, 64}, {512, 128, 128}} {
 		c := convCase([]int{1, s[0], s[0], s[1]}, s[2], 3, 3, same(1), none)
 		c.Name, c.Bench = fmt.Sprintf("3×3 at %d²×%d→%d", s[0], s[1], s[2]), true
 		c.In[0].Param, c.In[1].Param = true, true
