@@ -59,7 +59,7 @@ func GELU(y, x []float32) {
 // Softmax turns x into exp(scale·x)/Σexp(scale·x); all 0 where every x is −∞.
 func Softmax(x []float32, scale float32) {
 	top := scale * Max(x)
-	if math.IsInf(float64(top), -1) {
+	if math.IsInf(float64(top), -1) && !math.IsNaN(float64(Sum(x))) { // Max may pass over a NaN, a sum does not
 		clear(x)
 		return
 	}

@@ -97,6 +97,13 @@ func TestExtremes(t *testing.T) {
 	hidden := []float32{-inf, -inf, -inf}
 	Softmax(hidden, 2)
 	near(t, "softmax of nothing", hidden, 0, func(int) float64 { return 0 })
+	broken := make([]float32, 32) // a NaN among hidden keys is not taken for one
+	for i := range broken {
+		broken[i] = -inf
+	}
+	broken[0] = nan
+	Softmax(broken, 2)
+	near(t, "softmax with NaN", broken, 0, func(int) float64 { return math.NaN() })
 	some := []float32{-inf, 1, 1}
 	Softmax(some, 2)
 	near(t, "softmax", some, 1e-6, func(i int) float64 { return []float64{0, 0.5, 0.5}[i] })
