@@ -34,7 +34,7 @@ func newSettingsPanel(s *shell) *settingsPanel {
 		{settings.ThemeSystem, "System", "Light or dark, as the system is set."},
 	}, now.Theme, s.setTheme)
 	p.devices = newSegments(s.tips, []segment{
-		{settings.DeviceAuto, "Automatic", "OpenGL where the driver offers 4.3 or later, and the processor otherwise."},
+		{settings.DeviceAuto, "Automatic", "The faster of OpenGL and the processor, by a short comparison at the first start."},
 		{settings.DeviceOpenGL, "OpenGL", "The graphics card or its software driver, through OpenGL 4.3 or later."},
 		{settings.DeviceHost, "Processor", "The processor's cores. Works everywhere, and is slower than a graphics card."},
 	}, now.Device, func(id string) {

@@ -54,6 +54,20 @@ func against(t *testing.T, d *Device, name string, build func(input func(shape .
 	}
 }
 
+// loaded is a graph ready to run.
+func loaded(t *testing.T, d *Device, g *compute.Graph) compute.Executable {
+	t.Helper()
+	p, err := g.Compile(d.Limits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := d.Load(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 func TestMatMulProducts(t *testing.T) {
 	d := New(Options{Workers: 2})
 	defer d.Close()
@@ -144,14 +158,7 @@ func TestDeterministic(t *testing.T) {
 	x := g.Input("x", 1, 20, 20, 32)
 	y := compute.Conv2D(x, g.Input("w", 48, 3, 3, 32), compute.ConvOpts{})
 	g.Output("y", y)
-	p, err := g.Compile(d.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := d.Load(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := loaded(t, d, g)
 	in := map[string][]float32{"x": make([]float32, 20*20*32), "w": make([]float32, 48*9*32)}
 	for _, v := range in {
 		for i := range v {
@@ -187,15 +194,9 @@ func TestReplayAllocatesNothing(t *testing.T) {
 	h = compute.Add(compute.Attention(h, h, h, compute.AttentionOpts{Heads: 4}), h)
 	h = compute.GLU(compute.MatMul(h, g.Param("wide", half(64*512), 64, 512), compute.MatMulOpts{}), compute.ActGELU)
 	g.Output("y", compute.MatMul(h, g.Param("narrow", half(256*64), 256, 64), compute.MatMulOpts{}))
-	p, err := g.Compile(d.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := d.Load(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := loaded(t, d, g)
 	in := map[string][]float32{"x": make([]float32, 16*16*64)}
+	var err error
 	if n := testing.AllocsPerRun(20, func() { err = e.Run(t.Context(), in, nil) }); err != nil || n > 0 {
 		t.Errorf("a replay makes %v allocations, error %v", n, err)
 	}
@@ -217,14 +218,7 @@ func TestGroupNormFarOut(t *testing.T) {
 	in := g.Input("x", 1, rows, c)
 	y := compute.GroupNorm(in, nil, nil, 4, 1e-5, compute.ActNone)
 	g.Output("y", y)
-	p, err := g.Compile(d.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := d.Load(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := loaded(t, d, g)
 	got, want := make([]float32, len(x)), make([]float32, len(x))
 	if err := e.Run(t.Context(), map[string][]float32{"x": x}, map[string][]float32{"y": got}); err != nil {
 		t.Fatal(err)
