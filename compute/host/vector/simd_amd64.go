@@ -393,7 +393,7 @@ func gelu(y, x, e []float32) {
 			v := load(x)
 			t := one.Div(v.Max(zero.Sub(v)).MulAdd(scale, one))
 			p := t.MulAdd(a5, a4).MulAdd(t, a3).MulAdd(t, a2).MulAdd(t, a1)
-			tail := p.Mul(t).Mul(load(e)).Mul(half).Mul(far.Min(zero.Sub(far).Max(v))) // x·(1 − erf|z|)/2, 0 where x is far out
+			tail := p.Mul(t).Mul(load(e)).Mul(half).Mul(far.Min(zero.Sub(far).Max(v)))              // x·(1 − erf|z|)/2, 0 where x is far out
 			load(e).MulAdd(zero, zero.Max(v).Sub(zero.Max(tail)).Add(zero.Min(tail))).StoreSlice(y) // 0·e is NaN where x is
 		}
 	}
