@@ -22,6 +22,10 @@ type Op struct {
 	// op's file sets its VJP in init: a package-level initialiser would be circular.
 	VJP func(n *Tensor, dy *Tensor) []*Tensor
 
+	// Elementwise says that each element of the result depends on no more than one element of each operand, under broadcasting,
+	// so that a device may compute several such nodes in one pass.
+	Elementwise bool
+
 	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
 	FLOPs func(n *Tensor) float64
 }

@@ -8,8 +8,9 @@ import (
 // binaryOp registers y[i] = f(a[i], b[i]) under NumPy's broadcasting. glsl is the shader expression of a and b, vec4s.
 func binaryOp(name, glsl string, f func(a, b float64) float64) *Op {
 	return register(&Op{
-		Name:  name,
-		Shape: binaryShape,
+		Name:        name,
+		Shape:       binaryShape,
+		Elementwise: true,
 		Ref: func(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 			s := binarySteps(n, n.shape)
 			sa, sb := s.inner(0), s.inner(1)

@@ -9,8 +9,9 @@ type UnaryAttr struct{ A, B float64 }
 // unaryOp registers y[i] = f(x[i]). glsl is the shader function of that definition, for a vec4.
 func unaryOp(name, glsl string, f func(x, a, b float64) float64) *Op {
 	return register(&Op{
-		Name:  name,
-		Shape: func(n *Tensor) (Shape, error) { return n.In[0].shape, nil },
+		Name:        name,
+		Shape:       func(n *Tensor) (Shape, error) { return n.In[0].shape, nil },
+		Elementwise: true,
 		Ref: func(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 			at := n.Attr.(*UnaryAttr)
 			for i, x := range in[0][lo:hi] {

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"atelier/compute"
-	"atelier/compute/host/vector"
 )
 
 // executable is a plan with its memory.
@@ -29,7 +28,9 @@ type step struct {
 	node *compute.Tensor
 	in   [][]float32
 	out  []float32
-	run  func() error // the quick way where there is one, else the definition over all cores
+	run  func() error // the quick way where there is one, else the definition over all cores; nil where an earlier step's run does it
+
+	elements func(lo, hi int) // of an elementwise node: what computes a range of its elements
 }
 
 // slotElements is how many float32 each slot of the plan must hold: slots are sized in stored bytes, and half floats are
@@ -79,11 +80,14 @@ func (e *executable) prepare(elements []int, scratch []float32) {
 		for _, x := range n.In {
 			s.in = append(s.in, values(x))
 		}
-		if s.run = e.fast(s, scratch); s.run == nil {
+		if n.Op.Elementwise {
+			s.elements = elementRange(s)
+		} else if s.run = e.fast(s, scratch); s.run == nil {
 			s.run = e.each(compute.UnitsOf(n), 1, func(lo, hi int) { n.Op.Ref(n, s.in, s.out, lo, hi) })
 		}
 		e.steps = append(e.steps, s)
 	}
+	e.chain()
 }
 
 // Run replays the plan: in holds every input by name, row-major; out receives the outputs named in it. It stops between nodes
@@ -105,6 +109,9 @@ func (e *executable) Run(ctx context.Context, in, out map[string][]float32) erro
 			return err
 		}
 		s := &e.steps[i]
+		if s.run == nil {
+			continue
+		}
 		if err := s.run(); err != nil {
 			return fmt.Errorf("%w (%s at %s)", err, s.node.Op.Name, s.node.At())
 		}
@@ -152,20 +159,10 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 		return e.rowNorm(s)
 	case "softmax":
 		return e.softmax(s)
-	case "add":
-		return e.binary(s, vector.Add)
-	case "mul":
-		return e.binary(s, vector.Mul)
 	case "sum", "mean", "max":
 		return e.reduce(s)
 	case "glu":
 		return e.glu(s)
-	case "affine":
-		return e.affine(s)
-	default:
-		if act, ok := acts[op]; ok {
-			return e.activation(s, act)
-		}
 	}
 	return nil
 }
