@@ -15,6 +15,7 @@ import (
 
 	"atelier/app/engine"
 	"atelier/compute"
+	"atelier/compute/host"
 	"atelier/compute/opengl"
 )
 
@@ -185,9 +186,9 @@ func (r *report) printTail() {
 
 // thisMachine reads what the system says of itself; what it does not say stays empty.
 func thisMachine() machine {
-	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), CPU: "unnamed processor"}
-	if v := procField("/proc/cpuinfo", "model name"); v != "" {
-		m.CPU = v
+	m := machine{OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(), CPU: host.Processor()}
+	if m.CPU == "" {
+		m.CPU = "unnamed processor"
 	}
 	if kb, err := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 10, 64); err == nil {
 		m.Memory = kb * 1024

@@ -92,9 +92,10 @@ type studio struct {
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 
+	engine *engine.Engine // from ready on, as pipes
+	pipes  *engine.Pipelines
+
 	mu      sync.Mutex
-	engine  *engine.Engine
-	pipes   *engine.Pipelines
 	models  []pipeline.ModelInfo
 	failure error
 
@@ -120,17 +121,22 @@ func (t turn) leave() { <-t }
 func newStudio(o engine.Options) *studio {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &studio{ready: make(chan struct{}), stop: stop, busy: make(turn, 1)}
-	e, err := engine.Open(o)
+	opening, err := engine.Begin(o)
+	reason := ""
 	if err != nil { // the window still opens, on the processor, and says why
-		e, _ = engine.Open(engine.Options{Choice: engine.Host, MemoryLimit: max(0, o.MemoryLimit)})
-		if e.Reason = err.Error(); errors.Unwrap(err) != nil {
-			e.Reason = errors.Unwrap(err).Error() // the rest is advice for the command line
+		opening, _ = engine.Begin(engine.Options{Choice: engine.Host, MemoryLimit: max(0, o.MemoryLimit)})
+		if reason = err.Error(); errors.Unwrap(err) != nil {
+			reason = errors.Unwrap(err).Error() // the rest is advice for the command line
 		}
 	}
-	s.engine, s.pipes = e, engine.NewPipelines(e)
 	s.done.Add(1)
 	go func() {
 		defer s.done.Done()
+		e := opening.Finish()
+		if reason != "" {
+			e.Reason = reason
+		}
+		s.engine, s.pipes = e, engine.NewPipelines(e)
 		s.prepare(ctx)
 	}()
 	return s
@@ -138,9 +144,6 @@ func newStudio(o engine.Options) *studio {
 
 // prepare opens the built-in model, builds its programs so that the first picture starts at once, and checks the kernels.
 func (s *studio) prepare(ctx context.Context) {
-	if s.busy.take(ctx) != nil {
-		return
-	}
 	pipe, err := s.pipes.Get("")
 	s.mu.Lock()
 	if err == nil {
@@ -149,7 +152,6 @@ func (s *studio) prepare(ctx context.Context) {
 	s.failure = err
 	s.mu.Unlock()
 	close(s.ready)
-	s.busy.leave()
 	if err != nil {
 		return
 	}
@@ -209,7 +211,7 @@ func named(all []pipeline.Named) []ui.Named {
 	return out
 }
 
-// Device says what runs the models and how well.
+// Device says what runs the models and how well. It is for callers after Ready.
 func (s *studio) Device() ui.DeviceStatus {
 	st := s.engine.Status()
 	return ui.DeviceStatus{Name: st.Name, Health: st.Health, Detail: st.Detail, OK: st.OK, Unproven: st.Unproven, UsedBytes: st.Used, TotalBytes: st.Total}

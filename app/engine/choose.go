@@ -36,7 +36,7 @@ func (c choice) host(gl string) (bool, string) {
 	return false, fmt.Sprintf("%.1f times as fast as the processor here", c.Host/c.OpenGL)
 }
 
-// choose compares the devices on a sample, or recalls what an earlier comparison of this driver, these shaders and this processor's cores and registers found.
+// choose compares the devices on a sample, or recalls what an earlier comparison of this driver, these shaders and this processor found.
 func choose(gl *opengl.Device, cpu *host.Device) (choice, error) {
 	key := choiceKey(gl.Info(), cpu)
 	known := choices()
@@ -117,7 +117,7 @@ func timeSample(ctx context.Context, dev compute.Device) (float64, []float32, er
 // choiceKey names everything that the comparison depends on.
 func choiceKey(i opengl.Info, cpu *host.Device) string {
 	h := sha256.New()
-	fmt.Fprintln(h, i.Driver(), shaders.Digest(), cpu.Name())
+	fmt.Fprintln(h, i.Driver(), shaders.Digest(), cpu.Name(), host.Processor())
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 

@@ -33,17 +33,33 @@ type Engine struct {
 	health health
 }
 
+// Opening is a device that is open, and may still have to be compared with the other one.
+type Opening struct {
+	options Options
+	engine  *Engine
+	gl      *opengl.Device // to be compared with the processor; nil where there is nothing to choose
+}
+
 // Open opens the chosen device. Auto means the faster of both by a short comparison that is made once and kept, or the host
 // where the driver offers no 4.3 compute shaders or computes wrongly.
 //
 // With a display it must run on the main thread, as opengl.New does.
 func Open(o Options) (*Engine, error) {
+	opening, err := Begin(o)
+	if err != nil {
+		return nil, err
+	}
+	return opening.Finish(), nil
+}
+
+// Begin is the part of Open that needs the main thread. It computes nothing.
+func Begin(o Options) (*Opening, error) {
 	if o.MemoryLimit < 0 {
 		return nil, fmt.Errorf("a memory limit of %d bytes is less than nothing: give a whole number of megabytes, or 0 for what the driver says", o.MemoryLimit)
 	}
 	switch o.Choice {
 	case Host:
-		return hostEngine(o, ""), nil
+		return &Opening{engine: hostEngine(o, "")}, nil
 	case Auto, OpenGL, "":
 	default:
 		return nil, fmt.Errorf("there is no device %q: choose auto, opengl or host", o.Choice)
@@ -53,26 +69,34 @@ func Open(o Options) (*Engine, error) {
 	gl, err := opengl.New(opts)
 	if err == nil {
 		if o.Choice == OpenGL {
-			return glEngine(gl, ""), nil
+			return &Opening{engine: glEngine(gl, "")}, nil
 		}
-		return faster(gl, o), nil
+		return &Opening{options: o, gl: gl}, nil
 	}
 	if o.Choice == OpenGL {
 		return nil, fmt.Errorf("the opengl device does not open: %w; choose --device host to compute on the processor", err)
 	}
-	return hostEngine(o, err.Error()), nil
+	return &Opening{engine: hostEngine(o, err.Error())}, nil
 }
 
-// faster gives the engine that a comparison of both devices chooses; where none can be made, OpenGL.
+// Finish compares the devices where both could be used, which takes half a second on a driver's first run, and gives the engine.
+// It may run on any goroutine, once.
+func (p *Opening) Finish() *Engine {
+	if p.gl == nil {
+		return p.engine
+	}
+	return faster(p.gl, p.options)
+}
+
+// faster gives the engine that a comparison of both devices chooses; where none can be made, OpenGL on a graphics processor and
+// the host in place of a software driver.
 func faster(gl *opengl.Device, o Options) *Engine {
 	cpu := hostEngine(o, "")
-	c, err := choose(gl, cpu.Device.(*host.Device))
-	if err != nil {
-		cpu.Close()
-		return glEngine(gl, "")
+	useHost, why := gl.Info().Software, ""
+	if c, err := choose(gl, cpu.Device.(*host.Device)); err == nil {
+		useHost, why = c.host(gl.Name())
 	}
-	host, why := c.host(gl.Name())
-	if !host {
+	if !useHost {
 		cpu.Close()
 		return glEngine(gl, why)
 	}
