@@ -20,7 +20,7 @@ func (s Size) aspect() float64 { return float64(s.Width) / float64(s.Height) }
 // BucketOptions say which sizes a set is trained at.
 type BucketOptions struct {
 	Width, Height int  // the size whose area all buckets keep below; 0 means 64, the built-in model's
-	Step          int  // widths and heights are multiples of this, such as the model's factor; 0 means 64
+	Step          int  // widths and heights are multiples of this, such as the model's factor; 0 means 64, or 1 where Single is set
 	Min, Max      int  // least and greatest side; 0 means half and twice the square's, in whole steps
 	Single        bool // no buckets: everything is trained at Width × Height
 }
@@ -45,8 +45,10 @@ func NewBuckets(o BucketOptions) (*Buckets, error) {
 		return nil, fmt.Errorf("a training size of %d × %d makes no sense; choose sides from 1 to %d", o.Width, o.Height, largestSide)
 	case o.Step < 1:
 		return nil, fmt.Errorf("sizes cannot be multiples of %d; choose a step of 1 or more, such as 64", o.Step)
-	case o.Width%o.Step != 0 || o.Height%o.Step != 0:
-		return nil, fmt.Errorf("a training size of %d × %d is no multiple of %d, which the buckets go by; choose a size that is, or another step", o.Width, o.Height, o.Step)
+	case o.Single && (o.Width%o.Step != 0 || o.Height%o.Step != 0):
+		return nil, fmt.Errorf("a training size of %d × %d is no multiple of %d, which the model needs; choose a size that is", o.Width, o.Height, o.Step)
+	case o.Width*o.Height < o.Step*o.Step:
+		return nil, fmt.Errorf("a training size of %d × %d has no room for sides in steps of %d; choose a larger size or a smaller step", o.Width, o.Height, o.Step)
 	}
 	if o.Single {
 		return &Buckets{Sizes: []Size{{o.Width, o.Height}}}, nil
@@ -56,7 +58,7 @@ func NewBuckets(o BucketOptions) (*Buckets, error) {
 	}
 	area := o.Width * o.Height
 	side := int(math.Sqrt(float64(area))) / o.Step * o.Step
-	sizes := map[Size]bool{{max(side, o.Step), max(side, o.Step)}: true}
+	sizes := map[Size]bool{{side, side}: true}
 	for w := (o.Min + o.Step - 1) / o.Step * o.Step; w <= o.Max; w += o.Step {
 		if h := min(o.Max, area/w) / o.Step * o.Step; h >= o.Min {
 			sizes[Size{w, h}], sizes[Size{h, w}] = true, true
@@ -78,6 +80,9 @@ func NewBuckets(o BucketOptions) (*Buckets, error) {
 func (o BucketOptions) filled() BucketOptions {
 	if o.Step == 0 {
 		o.Step = 64
+		if o.Single {
+			o.Step = 1
+		}
 	}
 	if o.Width == 0 {
 		o.Width = max(o.Height, 64)

@@ -278,7 +278,7 @@ var (
 	repeated  = regexp.MustCompile(`^(\d{1,4})_(.+)$`)
 	copied    = regexp.MustCompile(`(?i)(\s*\(\d+\)|\s*-\s*copy|[\s_-]copy)$`)
 	camel     = regexp.MustCompile(`(\p{Ll})(\p{Lu})`)
-	separated = regexp.MustCompile(`[_\s+.,;~=@#%&!\[\](){}]+`)
+	separated = regexp.MustCompile(`[_\s+.,;~=@#%&!/\\\[\](){}]+`)
 	numeral   = regexp.MustCompile(`^[\d\-x]*\d[\d\-x]*$`)
 	codeLike  = regexp.MustCompile(`(?i)^([a-z]{0,3}\d{3,}[a-z0-9]*|[a-z0-9]*\d[a-z0-9]*\d[a-z0-9]{4,})$`)
 	hexLike   = regexp.MustCompile(`(?i)^[0-9a-f-]*(\d[a-f-]*){3}[0-9a-f-]*$`)

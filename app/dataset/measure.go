@@ -39,8 +39,8 @@ func (p *palette) take(data []byte, m *image.RGBA) *measure {
 		}
 	}
 	small := shrink(all, baseSide/colourSide)
-	if w < baseSide && h < baseSide {
-		small = reduce(m, min(colourSide, w), min(colourSide, h)) // no cell lies across two pixels needlessly
+	if w <= baseSide && h <= baseSide {
+		small = reduce(m, w, h) // the pixels themselves: no cell lies across two of them
 	}
 	p.colours(out, small)
 	return out
