@@ -275,7 +275,7 @@ func near32(got, want []float32, tol float64) bool {
 }
 
 func TestVariations(t *testing.T) {
-	m := premultiplied(pattern(16, 16, 3), 16, 16)
+	m := premultiplied(pattern(16, 16, 3), image.Point{}, 16, 16)
 	c := canvas{size: Size{16, 16}, channels: 4}
 	paint := func(v variation) []float32 {
 		out := make([]float32, 16*16*4)

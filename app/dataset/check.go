@@ -175,7 +175,7 @@ func (d *Dataset) copyFinding(i int, copies map[[32]byte]int) *Finding {
 	}
 	first := d.Items[j]
 	f := &Finding{File: it.Name, Kind: Duplicate, Skipped: true, What: what + " " + first.Name, Do: "remove one of them", Others: []string{first.Name}}
-	if first.Caption != it.Caption {
+	if first.Caption != it.Caption && it.Origin != FromName {
 		f.What += ", which has another caption"
 		f.Do = "keep the one with the better caption"
 	}

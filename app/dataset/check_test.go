@@ -17,7 +17,7 @@ import (
 // TestPerceptualHash compares with the same definition in numpy (DCT-II as a matrix product, median of the lowest 8 × 8).
 func TestPerceptualHash(t *testing.T) {
 	value := func(x, y int) uint8 { return uint8((x*7 + y*13 + x*y%31*3) % 256) }
-	m := premultiplied(drawn(32, 32, func(x, y int) color.NRGBA { v := value(x, y); return color.NRGBA{v, v, v, 255} }), 32, 32)
+	m := premultiplied(drawn(32, 32, func(x, y int) color.NRGBA { v := value(x, y); return color.NRGBA{v, v, v, 255} }), image.Point{}, 32, 32)
 	g := grey(shrink(reduce(m, baseSide, baseSide), baseSide/hashSide))
 	for _, p := range []image.Point{{0, 0}, {5, 9}, {31, 31}} {
 		if got := g.pix[p.Y*32+p.X]; math.Abs(got-float64(value(p.X, p.Y))) > 1e-9 {
@@ -37,7 +37,7 @@ func TestPerceptualHash(t *testing.T) {
 }
 
 func TestReduceAveragesAreas(t *testing.T) {
-	m := premultiplied(drawn(3, 1, func(x, y int) color.NRGBA { return color.NRGBA{uint8(90 * x), 0, 0, 255} }), 3, 1)
+	m := premultiplied(drawn(3, 1, func(x, y int) color.NRGBA { return color.NRGBA{uint8(90 * x), 0, 0, 255} }), image.Point{}, 3, 1)
 	if got := reduce(m, 2, 1)[0].pix; math.Abs(got[0]-30) > 1e-9 || math.Abs(got[1]-150) > 1e-9 { // (0 + 90/2)/1.5, (90/2 + 180)/1.5
 		t.Errorf("%v, want [30 150]", got)
 	}

@@ -111,24 +111,36 @@ func (it *Item) decode(data []byte, o Options) (m *image.RGBA, err error) {
 	if f := it.checkSize(c, o); f != nil {
 		return nil, f
 	}
+	var at image.Point
+	if format == "webp" {
+		if int64(binary.LittleEndian.Uint32(data[4:]))+8 > int64(len(data))+1 { // a last byte of padding is often left out
+			return nil, it.decodeError(io.ErrUnexpectedEOF)
+		}
+		if still, where, ok := firstFrame(data); ok {
+			data, at = still, where
+			f, _, err := image.DecodeConfig(bytes.NewReader(data))
+			if err != nil {
+				return nil, it.decodeError(err)
+			}
+			if !image.Rect(0, 0, f.Width, f.Height).Add(at).In(image.Rect(0, 0, c.Width, c.Height)) {
+				return nil, &Finding{File: it.Name, Kind: Broken, Skipped: true, What: "the first frame does not lie within the picture", Do: "save it again as a still picture"}
+			}
+		}
+	}
 	src, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, it.decodeError(err)
 	}
-	return upright(premultiplied(src, c.Width, c.Height), it.turn), nil
+	if format == "gif" {
+		at = src.Bounds().Min
+	}
+	return upright(premultiplied(src, at, c.Width, c.Height), it.turn), nil
 }
 
-// premultiplied draws the picture on an empty canvas; the first frame of a GIF may cover a part of it only.
-func premultiplied(src image.Image, w, h int) *image.RGBA {
-	if m, ok := src.(*image.RGBA); ok && m.Rect == image.Rect(0, 0, w, h) && m.Stride == 4*w {
-		return m
-	}
+// premultiplied draws the picture on an empty canvas; the first frame of an animation may cover a part of it only.
+func premultiplied(src image.Image, at image.Point, w, h int) *image.RGBA {
 	m := image.NewRGBA(image.Rect(0, 0, w, h))
 	b := src.Bounds()
-	at := b.Min
-	if _, framed := src.(*image.Paletted); !framed {
-		at = image.Point{}
-	}
 	draw.Draw(m, b.Sub(b.Min).Add(at), src, b.Min, draw.Src)
 	return m
 }
