@@ -87,13 +87,22 @@ func ReadParameters(path string) (Parameters, error) {
 		return Parameters{}, fmt.Errorf("library: could not open %s: %w", path, plainError(err))
 	}
 	defer f.Close()
-	texts, err := readTexts(f)
+	p, err := ParametersOf(f)
 	if err != nil {
 		return Parameters{}, fmt.Errorf("library: %s: %w", path, err)
 	}
+	return p, nil
+}
+
+// ParametersOf is ReadParameters for a PNG file that comes as a stream.
+func ParametersOf(r io.Reader) (Parameters, error) {
+	texts, err := readTexts(r)
+	if err != nil {
+		return Parameters{}, err
+	}
 	text, ok := texts[parametersKey]
 	if !ok {
-		return Parameters{}, fmt.Errorf("library: %s: %w", path, ErrNoParameters)
+		return Parameters{}, ErrNoParameters
 	}
 	return Parse(text), nil
 }

@@ -16,7 +16,7 @@ func Noise(seed uint64, stream uint32, n int) []float32 {
 	key := [2]uint32{uint32(seed), uint32(seed >> 32)}
 	for i := 0; i < n; i += 4 {
 		block := uint64(i / 4)
-		u := philox4x32([4]uint32{uint32(block), uint32(block >> 32), stream, 0}, key)
+		u := Philox([4]uint32{uint32(block), uint32(block >> 32), stream, 0}, key)
 		var z [4]float32
 		z[0], z[1] = boxMuller(u[0], u[1])
 		z[2], z[3] = boxMuller(u[2], u[3])
@@ -42,8 +42,9 @@ func boxMuller(a, b uint32) (float32, float32) {
 	return float32(r * cos), float32(r * sin)
 }
 
-// philox4x32 is ten rounds of Philox4x32 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3").
-func philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
+// Philox is ten rounds of Philox4x32 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"): four
+// random words that depend on nothing but counter and key.
+func Philox(counter [4]uint32, key [2]uint32) [4]uint32 {
 	const (
 		m0, m1 = 0xd2511f53, 0xcd9e8d57
 		w0, w1 = 0x9e3779b9, 0xbb67ae85

@@ -1,0 +1,306 @@
+package dataset
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unicode"
+)
+
+// CheckOptions are the choices of Check; the zero value has the defaults.
+type CheckOptions struct {
+	Buckets   BucketOptions // the sizes to train at
+	MaxAspect float64       // longer side over shorter; 0 means 2
+	NearBits  int           // bits of 64 in which perceptual hashes of near duplicates may differ; 0 means 8, below 0 finds none
+	Progress  func(done, total int)
+}
+
+const (
+	defaultMaxAspect = 2
+	defaultNearBits  = 8
+	// nearThumb is the most that thumbnails of near duplicates may differ, of 255 on average: hashes do not see colour.
+	nearThumb = 24
+)
+
+// Report is what Check found out about a set.
+type Report struct {
+	Path     string        `json:"path"`
+	Pictures int           `json:"pictures"`
+	Usable   int           `json:"usable"` // pictures that can be trained on: whole, and no copy of another
+	Findings []Finding     `json:"findings"`
+	Buckets  []BucketCount `json:"buckets"`
+	Balance  Balance       `json:"balance"`
+
+	usable []int
+}
+
+// Usable is a view of the pictures that can be trained on: those that decode and are no exact copy of another.
+func (d *Dataset) Usable(r *Report) *Dataset { return d.Subset(r.usable) }
+
+// Check looks at every picture and reports what is wrong with the set and what it over- and under-represents. A bad file is a
+// finding; the error is ctx's, or that the options make no sense.
+func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
+	if o.MaxAspect <= 0 {
+		o.MaxAspect = defaultMaxAspect
+	}
+	if o.NearBits == 0 {
+		o.NearBits = defaultNearBits
+	}
+	buckets, err := NewBuckets(o.Buckets)
+	if err != nil {
+		return nil, err
+	}
+	broken, err := d.measureAll(ctx, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Path: d.Path, Pictures: len(d.Items), Findings: slices.Clone(d.Notes)}
+	copies := d.copies()
+	plain := d.plainCaptions()
+	for i, it := range d.Items {
+		if broken[i] != nil {
+			r.Findings = append(r.Findings, *broken[i])
+			continue
+		}
+		if f := d.copyFinding(i, copies); f != nil {
+			r.Findings = append(r.Findings, *f)
+			continue
+		}
+		r.usable = append(r.usable, i)
+		r.Findings = append(r.Findings, it.oddities(o, buckets)...)
+		if f := it.captionFinding(plain); f != nil {
+			r.Findings = append(r.Findings, *f)
+		}
+	}
+	near, err := d.near(ctx, r.usable, o.NearBits)
+	if err != nil {
+		return nil, err
+	}
+	r.Findings = append(r.Findings, d.nearFindings(near)...)
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(boolOrder(b.Skipped)-boolOrder(a.Skipped), strings.Compare(a.File, b.File))
+	})
+	r.Usable = len(r.usable)
+	usable := d.Usable(r)
+	r.Buckets = buckets.Count(usable.Items)
+	r.Balance = usable.balance()
+	return r, nil
+}
+
+func boolOrder(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// measureAll looks at the pixels of every picture that has not been looked at, some at a time, and gives for each what is wrong.
+func (d *Dataset) measureAll(ctx context.Context, progress func(done, total int)) ([]*Finding, error) {
+	broken := make([]*Finding, len(d.Items))
+	var next, done atomic.Int64
+	var told sync.Mutex
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 4, len(d.Items)) {
+		all.Go(func() {
+			names := newPalette()
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(d.Items) {
+					return
+				}
+				broken[i] = d.Items[i].measure(d.opts, names)
+				if progress != nil {
+					told.Lock()
+					progress(int(done.Add(1)), len(d.Items))
+					told.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return broken, ctx.Err()
+}
+
+// measure looks at the item's pixels once.
+func (it *Item) measure(o Options, names *palette) *Finding {
+	if it.look.Load() != nil {
+		return nil
+	}
+	data, err := it.read(o)
+	if err == nil {
+		m, decodeErr := it.decode(data, o)
+		if decodeErr == nil {
+			it.look.Store(names.take(data, m))
+			return nil
+		}
+		err = decodeErr
+	}
+	var f *Finding
+	errors.As(err, &f)
+	return f
+}
+
+// copies maps each picture's bytes and pixels to the first item that has them.
+func (d *Dataset) copies() map[[32]byte]int {
+	first := map[[32]byte]int{}
+	for i, it := range d.Items {
+		if m := it.look.Load(); m != nil {
+			for _, key := range [][32]byte{m.file, m.pixels} {
+				if _, ok := first[key]; !ok {
+					first[key] = i
+				}
+			}
+		}
+	}
+	return first
+}
+
+func (d *Dataset) copyFinding(i int, copies map[[32]byte]int) *Finding {
+	it := d.Items[i]
+	m := it.look.Load()
+	what := "this is the same file as"
+	j := copies[m.file]
+	if j == i {
+		what, j = "this has the same pixels as", copies[m.pixels]
+	}
+	if j == i {
+		return nil
+	}
+	first := d.Items[j]
+	f := &Finding{File: it.Name, Kind: Duplicate, Skipped: true, What: what + " " + first.Name, Do: "remove one of them", Others: []string{first.Name}}
+	if first.Caption != it.Caption && it.Origin != FromName {
+		f.What += ", which has another caption"
+		f.Do = "keep the one with the better caption"
+	}
+	return f
+}
+
+// oddities are a picture's flaws that do not keep it from being trained on.
+func (it *Item) oddities(o CheckOptions, buckets *Buckets) []Finding {
+	var list []Finding
+	w, h := float64(it.Width), float64(it.Height)
+	size := buckets.Assign(it.Width, it.Height)
+	if scale := max(float64(size.Width)/w, float64(size.Height)/h); scale > 1 {
+		list = append(list, Finding{File: it.Name, Kind: TooSmall, What: fmt.Sprintf("%d × %d pixels are enlarged %.1f times to train at %d × %d", it.Width, it.Height, scale, size.Width, size.Height),
+			Do: "find a larger copy, or train at a smaller size"})
+	}
+	if ratio := max(w/h, h/w); ratio > o.MaxAspect {
+		cut := 1 - min(w/h/size.aspect(), size.aspect()/(w/h))
+		list = append(list, Finding{File: it.Name, Kind: OddAspect, What: fmt.Sprintf("%d × %d is %.1f times as long as wide; %.0f %% of it is cut off at %d × %d", it.Width, it.Height, ratio, 100*cut, size.Width, size.Height),
+			Do: "crop the picture to what matters"})
+	}
+	switch m := it.look.Load(); {
+	case m.opaque == 0:
+		list = append(list, Finding{File: it.Name, Kind: Empty, What: "the picture is wholly transparent", Do: "remove it"})
+	case m.flat:
+		list = append(list, Finding{File: it.Name, Kind: Empty, What: "the picture is a single flat colour", Do: "remove it unless that is meant"})
+	}
+	return list
+}
+
+// plainCaptions reports whether most captions are single words, as where folders name classes.
+func (d *Dataset) plainCaptions() bool {
+	single := 0
+	for _, it := range d.Items {
+		if len(strings.Fields(it.Caption)) <= 1 {
+			single++
+		}
+	}
+	return 2*single > len(d.Items)
+}
+
+// captionFinding says where a caption says next to nothing: fewer than two letters, or one word among sentences.
+func (it *Item) captionFinding(plain bool) *Finding {
+	letters := 0
+	for _, r := range it.Caption {
+		if unicode.IsLetter(r) {
+			letters++
+		}
+	}
+	advice := "describe the picture in a text file of the same name"
+	switch {
+	case it.Caption == "":
+		return &Finding{File: it.Name, Kind: NoCaption, What: "there is no caption, and the name says nothing", Do: advice}
+	case it.Origin == FromName && plain:
+		return nil // classes may be called anything
+	case letters < 3 && !isWide(it.Caption):
+		return &Finding{File: it.Name, Kind: NoCaption, What: fmt.Sprintf("the caption %q says next to nothing", it.Caption), Do: advice}
+	case !plain && len(strings.Fields(it.Caption)) == 1 && !isWide(it.Caption):
+		return &Finding{File: it.Name, Kind: NoCaption, What: fmt.Sprintf("the caption is the one word %q, where others say more", it.Caption), Do: advice}
+	}
+	return nil
+}
+
+// isWide reports scripts that write without blanks, where few signs say much.
+func isWide(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai)
+	})
+}
+
+// pair is two items that look alike.
+type pair struct {
+	first, second int
+	mirrored      bool
+}
+
+// near finds the pairs of near duplicates among the given items.
+func (d *Dataset) near(ctx context.Context, among []int, most int) ([]pair, error) {
+	var pairs []pair
+	if most < 0 {
+		return nil, nil
+	}
+	looks := make([]*measure, len(among))
+	for n, i := range among {
+		looks[n] = d.Items[i].look.Load()
+	}
+	for n, b := range looks {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if b.flat {
+			continue // no shape to go by
+		}
+		for k, a := range looks[:n] {
+			switch {
+			case a.flat:
+			case bits.OnesCount64(a.hash^b.hash) <= most && thumbDistance(a, b, false) <= nearThumb:
+				pairs = append(pairs, pair{among[k], among[n], false})
+			case bits.OnesCount64(a.hash^b.mirrored) <= most && thumbDistance(a, b, true) <= nearThumb:
+				pairs = append(pairs, pair{among[k], among[n], true})
+			}
+		}
+	}
+	return pairs, nil
+}
+
+// nearFindings is a finding for every picture that looks like earlier ones.
+func (d *Dataset) nearFindings(pairs []pair) []Finding {
+	const most = 10 // that a finding names
+	var list []Finding
+	at := map[int]int{}
+	for _, p := range pairs {
+		first := d.Items[p.first].Name
+		n, ok := at[p.second]
+		if !ok {
+			n = len(list)
+			at[p.second] = n
+			what := "it looks like " + first
+			if p.mirrored {
+				what += " turned left to right"
+			}
+			list = append(list, Finding{File: d.Items[p.second].Name, Kind: NearDuplicate, What: what, Do: "keep the better one; both stay on one side of a split"})
+		}
+		if len(list[n].Others) < most {
+			list[n].Others = append(list[n].Others, first)
+		}
+	}
+	return list
+}
