@@ -1,0 +1,2 @@
+// Package train trains models.
+package train
