@@ -14,6 +14,7 @@ type Graph struct {
 	updates []*Tensor // nodes that change variables, in order
 	params  map[Source]*Tensor
 	bound   map[Source]*Tensor // what stands for a parameter
+	kept    map[*Tensor]bool   // what the backward pass does not compute again
 	err     error              // first failure
 }
 
@@ -24,7 +25,9 @@ type Output struct {
 }
 
 // NewGraph is an empty graph.
-func NewGraph() *Graph { return &Graph{params: map[Source]*Tensor{}, bound: map[Source]*Tensor{}} }
+func NewGraph() *Graph {
+	return &Graph{params: map[Source]*Tensor{}, bound: map[Source]*Tensor{}, kept: map[*Tensor]bool{}}
+}
 
 // Input is a float32 tensor that each run supplies under its name.
 func (g *Graph) Input(name string, shape ...int) *Tensor {

@@ -151,7 +151,9 @@ func product(x *compute.Tensor, w, b *nn.Param) *compute.Tensor {
 }
 
 // Step advances h [B hidden], and c of LSTM, by an input x [B in].
-func (c *Cell) Step(x, h, cell *compute.Tensor) (hn, cn *compute.Tensor) { return c.step(c.input(x), h, cell) }
+func (c *Cell) Step(x, h, cell *compute.Tensor) (hn, cn *compute.Tensor) {
+	return c.step(c.input(x), h, cell)
+}
 
 // NewCell takes weight_ih, weight_hh and, unless noBias, bias_ih and bias_hh of one cell from s.
 func NewCell(s *nn.Scope, kind Kind, in, hidden int, noBias bool) *Cell {
