@@ -6,7 +6,8 @@ import (
 )
 
 // Grad appends the nodes that compute the gradient of the scalar loss with respect to each of wrt (reverse mode).
-// A tensor that loss does not depend on gets zeros.
+// A tensor that loss does not depend on gets zeros. Where the graph has tensors named by Keep, the gradients use these and
+// compute everything between them again.
 func Grad(loss *Tensor, wrt ...*Tensor) []*Tensor {
 	out := make([]*Tensor, len(wrt))
 	if loss.err != nil {
@@ -24,6 +25,7 @@ func Grad(loss *Tensor, wrt ...*Tensor) []*Tensor {
 		return out
 	}
 	needs := dependents(g, loss, wrt)
+	again := newRerun(g)
 	grads := map[*Tensor]*Tensor{loss: g.Const("one", []float32{1}, loss.shape...)}
 	for id := loss.id; id >= 0; id-- {
 		n := g.nodes[id]
@@ -38,7 +40,7 @@ func Grad(loss *Tensor, wrt ...*Tensor) []*Tensor {
 			}
 			return out
 		}
-		for i, d := range n.Op.VJP(n, dy) {
+		for i, d := range n.Op.VJP(again.node(n), dy) {
 			x := n.In[i]
 			if d == nil || !needs[x] {
 				continue
@@ -71,4 +73,44 @@ func dependents(g *Graph, loss *Tensor, wrt []*Tensor) map[*Tensor]bool {
 		}
 	}
 	return needs
+}
+
+// Keep makes gradients of this graph recompute activations (Chen et al. 2016): of the forward pass only ts stay in memory until
+// the backward pass, which computes what lies between two of them a second time, when it gets there. ts should cut the graph
+// into stretches of like size, and hold every tensor that is used again much later, such as the skips of a U-Net: computing
+// that again would compute all before it.
+func (g *Graph) Keep(ts ...*Tensor) {
+	for _, t := range ts {
+		if t.err == nil {
+			g.kept[t] = true
+		}
+	}
+}
+
+// rerun gives nodes of the forward pass as the backward pass sees them: themselves, or computed again from what is kept.
+type rerun struct {
+	kept  map[*Tensor]bool
+	again map[*Tensor]*Tensor
+}
+
+func newRerun(g *Graph) *rerun { return &rerun{g.kept, map[*Tensor]*Tensor{}} }
+
+// node is n with operands that are there in the backward pass.
+func (r *rerun) node(n *Tensor) *Tensor {
+	if len(r.kept) == 0 || len(n.In) == 0 {
+		return n
+	}
+	if c := r.again[n]; c != nil {
+		return c
+	}
+	in := make([]*Tensor, len(n.In))
+	for i, x := range n.In {
+		if in[i] = x; !r.kept[x] {
+			in[i] = r.node(x)
+		}
+	}
+	c := newNode(n.Op, n.Attr, in...)
+	c.dtype, c.at, c.name = n.dtype, n.at, n.name
+	r.again[n] = c
+	return c
 }

@@ -11,8 +11,11 @@ import (
 type Graph struct {
 	nodes   []*Tensor
 	outputs []Output
+	updates []*Tensor // nodes that change variables, in order
 	params  map[Source]*Tensor
-	err     error // first failure
+	bound   map[Source]*Tensor // what stands for a parameter
+	kept    map[*Tensor]bool   // what the backward pass does not compute again
+	err     error              // first failure
 }
 
 // Output is a tensor that a plan's caller reads back under a name.
@@ -22,7 +25,9 @@ type Output struct {
 }
 
 // NewGraph is an empty graph.
-func NewGraph() *Graph { return &Graph{params: map[Source]*Tensor{}} }
+func NewGraph() *Graph {
+	return &Graph{params: map[Source]*Tensor{}, bound: map[Source]*Tensor{}, kept: map[*Tensor]bool{}}
+}
 
 // Input is a float32 tensor that each run supplies under its name.
 func (g *Graph) Input(name string, shape ...int) *Tensor {
@@ -37,6 +42,13 @@ func (g *Graph) Input(name string, shape ...int) *Tensor {
 
 // Param is a tensor whose values come from src; the same src and shape give the same node.
 func (g *Graph) Param(name string, src Source, shape ...int) *Tensor {
+	if t, ok := g.bound[src]; ok {
+		if t.err == nil && !t.shape.Equal(shape) {
+			bad := &Tensor{Op: opParam, g: g, shape: Shape(shape), name: name, at: callerLine()}
+			return g.poison(bad, fmt.Errorf("%v stands for parameter %q, which is %v here", t.shape, name, Shape(shape)))
+		}
+		return t
+	}
 	if t, ok := g.params[src]; ok && t.shape.Equal(shape) {
 		return t
 	}
@@ -110,6 +122,9 @@ func newNode(op *Op, attr any, in ...*Tensor) *Tensor {
 		err = shape.check()
 	}
 	t.shape = shape
+	if op == opReshape || op == opDetach { // views
+		t.dtype = in[0].dtype
+	}
 	return t.g.add(t, err)
 }
 

@@ -26,6 +26,10 @@ type Op struct {
 	// so that a device may compute several such nodes in one pass.
 	Elementwise bool
 
+	// Updates is how many operands, the first ones, an op overwrites: variables, whose new values are then its only result.
+	// Its Ref writes into those operands, and out is empty. nil means none, which is what all ops but optimisers' are.
+	Updates func(n *Tensor) int
+
 	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
 	FLOPs func(n *Tensor) float64
 }
@@ -60,6 +64,18 @@ var (
 		Ref:   func(_ *Tensor, in [][]float32, out []float32, lo, hi int) { copy(out[lo:hi], in[0][lo:hi]) },
 	})
 )
+
+// opDetach is a view like opReshape through which no gradient flows.
+var opDetach = register(&Op{
+	Name:  "detach",
+	Shape: func(n *Tensor) (Shape, error) { return n.In[0].shape, nil },
+	Ref:   func(_ *Tensor, in [][]float32, out []float32, lo, hi int) { copy(out[lo:hi], in[0][lo:hi]) },
+	VJP:   func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} },
+})
+
+// Detach is x, taken as a constant by gradients: q = Add(x, Detach(Sub(quantised, x))) is the straight-through estimator
+// (Bengio et al. 2013), whose value is quantised and whose gradient is x's.
+func Detach(x *Tensor) *Tensor { return newNode(opDetach, nil, x) }
 
 func init() {
 	opReshape.VJP = func(n, dy *Tensor) []*Tensor { return []*Tensor{Reshape(dy, n.In[0].shape...)} }

@@ -47,6 +47,12 @@ func randomShape(n *Tensor) (Shape, error) {
 	return n.Attr.(*RandomAttr).Shape, nil
 }
 
+// keyWords are the seed and the stream that a key's digits spell.
+func keyWords(digits []float32) (key [2]uint32, stream uint32) {
+	word := func(i int) uint32 { return uint32(digits[2*i]) | uint32(digits[2*i+1])<<16 }
+	return [2]uint32{word(0), word(1)}, word(2)
+}
+
 // philox is Philox4x32 with ten rounds.
 func philox(c [4]uint32, k [2]uint32) [4]uint32 {
 	for range 10 {
@@ -62,8 +68,7 @@ func philox(c [4]uint32, k [2]uint32) [4]uint32 {
 func openUnit(x uint32) float64 { return (float64(x) + 0.5) / (1 << 32) }
 
 func randomRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
-	word := func(i int) uint32 { return uint32(in[0][2*i]) | uint32(in[0][2*i+1])<<16 }
-	key, stream := [2]uint32{word(0), word(1)}, word(2)
+	key, stream := keyWords(in[0])
 	for block := lo / 4; block*4 < hi; block++ {
 		w := philox([4]uint32{uint32(block), uint32(uint64(block) >> 32), stream, 0}, key)
 		for i := max(lo, block*4); i < min(hi, block*4+4); i++ {

@@ -18,6 +18,24 @@ func Sum(x *Tensor, keep bool, axes ...int) *Tensor { return reduce(opSum, x, ke
 // Mean is the arithmetic mean over axes (all, where none are given).
 func Mean(x *Tensor, keep bool, axes ...int) *Tensor { return reduce(opMean, x, keep, axes) }
 
+// SumSquares adds up the squares over axes (all, where none are given).
+func SumSquares(x *Tensor, keep bool, axes ...int) *Tensor {
+	return reduce(opSumSquares, x, keep, axes)
+}
+
+// Variance is the mean squared distance from the mean over axes, with unbiased over one element less.
+func Variance(x *Tensor, unbiased, keep bool, axes ...int) *Tensor {
+	squares := SumSquares(Sub(x, Mean(x, true, axes...)), keep, axes...)
+	if squares.err != nil {
+		return squares
+	}
+	count := x.shape.Size() / squares.shape.Size()
+	if unbiased {
+		count--
+	}
+	return Affine(squares, 1/float64(count), 0)
+}
+
 // MaxOf is the largest element over axes (all, where none are given), NaN where one is NaN. Elements that tie for it share
 // the gradient.
 func MaxOf(x *Tensor, keep bool, axes ...int) *Tensor { return reduce(opMax, x, keep, axes) }
@@ -25,7 +43,9 @@ func MaxOf(x *Tensor, keep bool, axes ...int) *Tensor { return reduce(opMax, x, 
 var (
 	opSum  = register(&Op{Name: "sum", Shape: reduceShape, Ref: reduceRef, Lower: reduceLower})
 	opMean = register(&Op{Name: "mean", Shape: reduceShape, Ref: reduceRef, Lower: reduceLower})
-	opMax  = register(&Op{Name: "max", Shape: reduceShape, Ref: reduceRef, Lower: reduceLower})
+	// opSumSquares is the sum of squares, in one pass.
+	opSumSquares = register(&Op{Name: "sum_squares", Shape: reduceShape, Ref: reduceRef, Lower: reduceLower})
+	opMax        = register(&Op{Name: "max", Shape: reduceShape, Ref: reduceRef, Lower: reduceLower})
 )
 
 func reduce(op *Op, x *Tensor, keep bool, axes []int) *Tensor {
@@ -99,9 +119,12 @@ func reduceRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 			summed.runs(0, count, func(_, m int, o []int) {
 				for j := range m {
 					v := float64(in[0][base+o[0]+j*summed.inner(0)])
-					if n.Op.Name == "max" {
+					switch n.Op.Name {
+					case "max":
 						acc = math.Max(acc, v)
-					} else {
+					case "sum_squares":
+						acc += v * v
+					default:
 						acc += v
 					}
 				}
@@ -119,6 +142,9 @@ func init() {
 		return BroadcastTo(Reshape(dy, keptShape(n)...), n.In[0].shape...)
 	}
 	opSum.VJP = func(n, dy *Tensor) []*Tensor { return []*Tensor{spread(n, dy)} }
+	opSumSquares.VJP = func(n, dy *Tensor) []*Tensor {
+		return []*Tensor{Mul(n.In[0], Affine(Reshape(dy, keptShape(n)...), 2, 0))}
+	}
 	opMean.VJP = func(n, dy *Tensor) []*Tensor {
 		count := float64(n.In[0].shape.Size()) / float64(n.shape.Size())
 		return []*Tensor{spread(n, Affine(dy, 1/count, 0))}
@@ -186,6 +212,9 @@ func (v reduceView) launch(n *Tensor, lw *Lowering, from, to Operand, parts int,
 	defines := map[string]string{}
 	if n.Op.Name == "max" {
 		defines["MAX"] = "1"
+	}
+	if n.Op.Name == "sum_squares" && from.T != nil { // what comes after adds sums
+		defines["SQUARES"] = "1"
 	}
 	length, inner := v.length, v.inner
 	switch {

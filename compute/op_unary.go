@@ -69,6 +69,9 @@ var (
 	opGELUTanh   = unaryOp("gelu_tanh", "act_gelu_tanh", func(x, _, _ float64) float64 { return ActGELUTanh.Eval(x) })
 	opQuickGELU  = unaryOp("quick_gelu", "act_quick_gelu", func(x, _, _ float64) float64 { return ActQuickGELU.Eval(x) })
 	opSoftplus   = unaryOp("softplus", "softplus", func(x, _, _ float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) })
+	opErf        = unaryOp("erf", "erf", func(x, _, _ float64) float64 { return math.Erf(x) })
+	opRound      = unaryOp("round", "roundEven", func(x, _, _ float64) float64 { return math.RoundToEven(x) })
+	opELU        = unaryOp("elu", "elu", func(x, a, _ float64) float64 { return math.Max(x, 0) + a*math.Expm1(math.Min(x, 0)) })
 	opFloor      = unaryOp("floor", "floor", func(x, _, _ float64) float64 { return math.Floor(x) })
 	opReciprocal = unaryOp("reciprocal", "reciprocal", func(x, _, _ float64) float64 { return 1 / x })
 	opAffine     = unaryOp("affine", "affine", func(x, a, b float64) float64 { return a*x + b })
@@ -149,6 +152,26 @@ func Softplus(x *Tensor) *Tensor { return unary(opSoftplus, x) }
 // Floor is the largest whole number that is not above x; its gradient is zero.
 func Floor(x *Tensor) *Tensor { return unary(opFloor, x) }
 
+// Round is the whole number nearest to x, the even one of two; its gradient is zero.
+func Round(x *Tensor) *Tensor { return unary(opRound, x) }
+
+// Erf is the error function, to 1.5e-7.
+func Erf(x *Tensor) *Tensor { return unary(opErf, x) }
+
+// ELU is x where x > 0, else alpha·(eˣ − 1) (Clevert et al. 2016).
+func ELU(x *Tensor, alpha float64) *Tensor { return newNode(opELU, &UnaryAttr{A: alpha}, x) }
+
+// Mish is x·tanh(softplus(x)) (Misra 2019).
+func Mish(x *Tensor) *Tensor { return Mul(x, Tanh(Softplus(x))) }
+
+// HardSwish is x·min(max(x + 3, 0), 6)/6 (Howard et al. 2019).
+func HardSwish(x *Tensor) *Tensor { return Mul(x, Affine(Clamp(Affine(x, 1, 3), 0, 6), 1.0/6, 0)) }
+
+// Snake is x + sin²(alpha·x)/alpha (Ziyin et al. 2020), alpha broadcast to x, as 1e-9 above it where it divides.
+func Snake(x, alpha *Tensor) *Tensor {
+	return Add(x, Div(Square(Sin(Mul(x, alpha))), Affine(alpha, 1, 1e-9)))
+}
+
 // Reciprocal is 1/x.
 func Reciprocal(x *Tensor) *Tensor { return unary(opReciprocal, x) }
 
@@ -198,6 +221,12 @@ func init() {
 	times(opLeakyReLU, func(x, _ *Tensor, at *UnaryAttr) *Tensor { return Affine(unary(opStep, x), 1-at.A, at.A) })
 	opNeg.VJP = func(_, dy *Tensor) []*Tensor { return []*Tensor{Neg(dy)} }
 	opAffine.VJP = func(n, dy *Tensor) []*Tensor { return []*Tensor{Affine(dy, n.Attr.(*UnaryAttr).A, 0)} }
+	times(opErf, func(x, _ *Tensor, _ *UnaryAttr) *Tensor { return Affine(Exp(Neg(Square(x))), 2/math.SqrtPi, 0) })
+	times(opELU, func(x, y *Tensor, at *UnaryAttr) *Tensor {
+		above := unary(opStep, x)
+		return Add(above, Mul(Affine(above, -1, 1), Affine(y, 1, at.A)))
+	})
+	opRound.VJP = func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} }
 	opFloor.VJP = func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} }
 }
 

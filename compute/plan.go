@@ -18,18 +18,22 @@ type Plan struct {
 	Outputs []Output
 	Params  []*Tensor
 	Steps   []Step
+	Updates int     // the step from which on all change variables; a run that has begun these must end them
 	Slots   []int64 // bytes of each slot
 
 	slot map[*Tensor]int
 }
 
-// Compile prunes nodes that no output needs, lowers the rest for a device with these limits, and assigns memory.
-// It reports the first error recorded in the graph.
+// Compile prunes nodes that neither an output nor an update needs, lowers the rest for a device with these limits, and assigns
+// memory. Updates of variables come last, in the order in which they were recorded: every other node sees the values of before
+// the replay, an update those that earlier ones left, and outputs those at the end. Compile
+//
+//	reports the first error recorded in the graph.
 func (g *Graph) Compile(lim Limits) (*Plan, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	if len(g.outputs) == 0 {
+	if len(g.outputs) == 0 && len(g.updates) == 0 {
 		return nil, fmt.Errorf("compute: the graph has no outputs")
 	}
 	seen := map[string]bool{}
@@ -56,6 +60,9 @@ func (p *Plan) record(g *Graph, lim Limits) error {
 	for _, o := range p.Outputs {
 		needed[o.T.id] = true
 	}
+	for _, u := range g.updates {
+		needed[u.id] = true
+	}
 	for i := len(g.nodes) - 1; i >= 0; i-- {
 		if needed[i] {
 			for _, x := range g.nodes[i].In {
@@ -72,23 +79,37 @@ func (p *Plan) record(g *Graph, lim Limits) error {
 			p.Inputs = append(p.Inputs, n)
 		case n.Op == opParam:
 			p.Params = append(p.Params, n)
-		case n.Op == opReshape:
+		case n.Op == opReshape, n.Op == opDetach, UpdatesOf(n) > 0:
 		default:
-			step := Step{Node: n}
-			if lim.Shaders && n.Op.Lower != nil {
-				lw := &Lowering{Limits: lim}
-				step.Launches = n.Op.Lower(n, lw)
-				for _, b := range lw.scratch {
-					p.Slots = append(p.Slots, b) // sizes only; assign gives the real slots
-					step.Scratch = append(step.Scratch, len(p.Slots)-1)
-				}
-				if err := checkLaunches(n, step.Launches, lw.scratch, lim); err != nil {
-					return err
-				}
+			if err := p.lower(n, lim); err != nil {
+				return err
 			}
-			p.Steps = append(p.Steps, step)
 		}
 	}
+	p.Updates = len(p.Steps)
+	for _, n := range g.updates {
+		if err := p.lower(n, lim); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lower appends the step that computes n.
+func (p *Plan) lower(n *Tensor, lim Limits) error {
+	step := Step{Node: n}
+	if lim.Shaders && n.Op.Lower != nil {
+		lw := &Lowering{Limits: lim}
+		step.Launches = n.Op.Lower(n, lw)
+		for _, b := range lw.scratch {
+			p.Slots = append(p.Slots, b) // sizes only; assign gives the real slots
+			step.Scratch = append(step.Scratch, len(p.Slots)-1)
+		}
+		if err := checkLaunches(n, step.Launches, lw.scratch, lim); err != nil {
+			return err
+		}
+	}
+	p.Steps = append(p.Steps, step)
 	return nil
 }
 
@@ -117,9 +138,9 @@ func checkLaunches(n *Tensor, launches []Launch, scratch []int64, lim Limits) er
 	return nil
 }
 
-// Root is the tensor whose slot holds t: t itself, or what t reshapes.
+// Root is the tensor whose slot holds t: t itself, or what t is a view of.
 func Root(t *Tensor) *Tensor {
-	for t.Op == opReshape {
+	for t.Op == opReshape || t.Op == opDetach {
 		t = t.In[0]
 	}
 	return t
@@ -178,7 +199,9 @@ func (p *Plan) assign() {
 	next := 0
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		p.slot[s.Node] = take(s.Node.Bytes())
+		if i < p.Updates {
+			p.slot[s.Node] = take(s.Node.Bytes())
+		}
 		for j := range s.Scratch {
 			s.Scratch[j] = take(sizes[next])
 			next++
@@ -187,7 +210,10 @@ func (p *Plan) assign() {
 		released := map[*Tensor]bool{}
 		for _, x := range append([]*Tensor{s.Node}, s.Node.In...) {
 			r := Root(x)
-			if end, read := last[r]; !r.IsParam() && !released[r] && (!read || end == i) {
+			if _, held := p.slot[r]; !held {
+				continue // a parameter, or an update
+			}
+			if end, read := last[r]; !released[r] && (!read || end == i) {
 				released[r] = true
 				free = append(free, p.slot[r])
 			}
@@ -230,7 +256,7 @@ func (p *Plan) String() string {
 	fmt.Fprintf(&b, "plan: %d steps, %d slots of %s, %d parameters of %s\n", len(p.Steps), len(p.Slots), FormatBytes(p.SlotBytes()), len(p.Params), FormatBytes(p.ParamBytes()))
 	for _, s := range p.Steps {
 		if len(s.Launches) == 0 {
-			fmt.Fprintf(&b, "slot %-3d %v\n", p.slot[s.Node], s.Node)
+			fmt.Fprintf(&b, "slot %-3d %v\n", p.Slot(s.Node), s.Node)
 		}
 		for i := range s.Launches {
 			l := &s.Launches[i]
@@ -239,7 +265,7 @@ func (p *Plan) String() string {
 			if len(l.Forms) > 0 {
 				f, groups = &l.Forms[0], l.Forms[0].Groups
 			}
-			fmt.Fprintf(&b, "slot %-3d %v · %s %v\n", p.slot[s.Node], s.Node, l.Key(f), groups)
+			fmt.Fprintf(&b, "slot %-3d %v · %s %v\n", p.Slot(s.Node), s.Node, l.Key(f), groups)
 		}
 	}
 	return b.String()

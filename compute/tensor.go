@@ -4,6 +4,10 @@
 // memory slots assigned by liveness, which a Device loads once and replays. Errors are sticky: a failed op returns a
 // poisoned Tensor and Compile reports the first failure with the caller's line, so model code stays equation-shaped.
 //
+// A parameter whose Source is a Variable is state that stays on the device from replay to replay. Accumulate, Adam, RMSProp and
+// SGD record updates of variables, which a plan runs after everything else, so that a training step (forward, loss, Grad,
+// clipping, optimiser) is one plan. Grad appends the nodes of reverse mode; Graph.Keep lets it hold fewer activations.
+//
 // Layout: row-major, channels last (B H W C), float32. Token ids travel as float32, exact up to 2^24.
 package compute
 

@@ -1,20 +1,9 @@
 // Philox4x32-10: block i gives elements 4i ... 4i+3, uniform or, with NORMAL, standard normal.
 #include "grid.glsl"
+#include "philox.glsl"
 layout(local_size_x = 64) in;
-uniform samplerBuffer Key; // 16-bit digits, lowest first: seed (4), stream (2)
 uniform int blocks;
 layout(std430, binding = 0) writeonly buffer Y0 { vec4 y[]; };
-
-uvec4 philox(uvec4 c, uvec2 k) {
-    for (int round = 0; round < 10; round++) {
-        uint h0, l0, h1, l1;
-        umulExtended(0xd2511f53u, c.x, h0, l0);
-        umulExtended(0xcd9e8d57u, c.z, h1, l1);
-        c = uvec4(h1 ^ c.y ^ k.x, l1, h0 ^ c.w ^ k.y, l0);
-        k += uvec2(0x9e3779b9u, 0xbb67ae85u);
-    }
-    return c;
-}
 
 // -2 log((x + 1/2) / 2^32). Where that is close to log 1, the series in 1 minus the argument, which is exact as an integer.
 float minus_2_log(uint x) {
@@ -38,9 +27,7 @@ void main() {
     if (i >= blocks) {
         return;
     }
-    uvec4 low = uvec4(texelFetch(Key, 0)), high = uvec4(texelFetch(Key, 1));
-    uvec2 seed = uvec2(low.x | low.y << 16, low.z | low.w << 16);
-    uvec4 w = philox(uvec4(uint(i), 0u, high.x | high.y << 16, 0u), seed);
+    uvec4 w = random_block(i, 0);
 #ifdef NORMAL
     y[i] = vec4(normals(w.x, w.y), normals(w.z, w.w));
 #else

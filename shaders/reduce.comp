@@ -1,4 +1,4 @@
-// Sums, or with MAX largest elements, of x [outer extent inner] over the middle, each split into interleaved parts: y is
+// Sums, with SQUARES of squares, or with MAX largest elements, of x [outer extent inner] over the middle, each split into interleaved parts: y is
 // [outer parts inner]. With QUAD inner counts texels; with ROW extent does, inner is 1, and a texel holds four of one sum.
 #include "grid.glsl"
 #include "index.glsl"
@@ -46,7 +46,11 @@ void main() {
         ITEM sum = ITEM(0.0);
         int end = min(k + 64 * parts, extent);
         for (; k < end; k += parts) {
-            sum += FETCH(base + k * inner);
+            ITEM v = FETCH(base + k * inner);
+#ifdef SQUARES
+            v *= v;
+#endif
+            sum += v;
         }
         all += sum;
     }

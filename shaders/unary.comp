@@ -12,6 +12,13 @@ vec4 reciprocal(vec4 x) { return 1.0 / x; }
 vec4 affine(vec4 x) { return a * x + b; }
 vec4 leaky_relu(vec4 x) { return mix(x, a * x, lessThan(x, vec4(0.0))); }
 
+vec4 elu(vec4 x) {
+    vec4 series = x * (1.0 + 0.5 * x * (1.0 + x / 3.0)); // where exp(x) - 1 loses its digits
+    vec4 below = a * mix(exp(min(x, 0.0)) - 1.0, series, lessThan(abs(x), vec4(5e-3)));
+    return mix(below, x, greaterThan(x, vec4(0.0)));
+}
+vec4 erf(vec4 x) { return one_plus_erf(x) - 1.0; }
+
 vec4 clamp_range(vec4 x) { return mix(clamp(x, a, b), x, isnan(x)); }
 
 // The angle is brought near zero in three steps of 2*pi, whose parts multiply exactly, as drivers may be coarse far from it.

@@ -116,7 +116,7 @@ func reduceCases() []Case {
 		op    string
 		build func(*compute.Tensor, bool, ...int) *compute.Tensor
 		kind  Kind
-	}{{"sum", compute.Sum, Normal}, {"mean", compute.Mean, Normal}, {"max", compute.MaxOf, Distinct}}
+	}{{"sum", compute.Sum, Normal}, {"mean", compute.Mean, Normal}, {"max", compute.MaxOf, Distinct}, {"sum_squares", compute.SumSquares, Normal}}
 	for _, k := range kinds {
 		for _, c := range []struct {
 			shape []int

@@ -42,12 +42,19 @@ func TestEveryOpHasCases(t *testing.T) {
 }
 
 // zeroGradient lists ops that are steps: their gradient is none, and finite differences see only jumps.
-var zeroGradient = map[string]bool{"floor": true, "cast": true}
+var zeroGradient = map[string]bool{"floor": true, "cast": true, "round": true, "detach": true}
 
 // reaches reports whether y is computed by an op of that name or through one.
 func reaches(y *compute.Tensor, op string) bool {
 	if y.Op.Name == op {
 		return true
+	}
+	if y.IsVariable() {
+		for _, u := range y.Graph().Updates() {
+			if u.Op.Name == op {
+				return true
+			}
+		}
 	}
 	for _, x := range y.In {
 		if reaches(x, op) {

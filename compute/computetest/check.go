@@ -12,7 +12,8 @@ import (
 // defaultTolerance is for ops whose float32 result should be good to a few roundings.
 const defaultTolerance = 2e-5
 
-// Reference evaluates tensors by their ops' definitions; feed holds the inputs of each run by name.
+// Reference evaluates tensors by their ops' definitions; feed holds the inputs of each run by name. Variables have the values
+// that the graph's updates leave.
 func Reference(ts []*compute.Tensor, feed map[string][]float32) ([][]float32, error) {
 	done := map[*compute.Tensor][]float32{}
 	var eval func(t *compute.Tensor) ([]float32, error)
@@ -48,7 +49,32 @@ func Reference(ts []*compute.Tensor, feed map[string][]float32) ([][]float32, er
 			return nil, err
 		}
 	}
+	if len(ts) > 0 {
+		return out, update(ts[0].Graph(), eval)
+	}
 	return out, nil
+}
+
+// update runs the updates of g on the variables that eval holds, once every other operand is known.
+func update(g *compute.Graph, eval func(t *compute.Tensor) ([]float32, error)) error {
+	if g == nil {
+		return nil
+	}
+	var operands [][][]float32
+	for _, u := range g.Updates() {
+		in := make([][]float32, len(u.In))
+		for i, x := range u.In {
+			var err error
+			if in[i], err = eval(x); err != nil {
+				return err
+			}
+		}
+		operands = append(operands, in)
+	}
+	for i, u := range g.Updates() {
+		compute.EvalRef(u, operands[i], nil)
+	}
+	return nil
 }
 
 // run compiles g for dev, replays it once and reads the tensors that are its outputs.

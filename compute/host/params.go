@@ -55,7 +55,7 @@ func paramUses(p *compute.Plan) []paramUse {
 		n := p.Steps[i].Node
 		for j, x := range n.In {
 			key := paramKey{}
-			if j == 1 {
+			if j == 1 && !x.IsVariable() { // whose packed copy would keep the values of before
 				key, _ = packedKey(n)
 			}
 			use(x, key)

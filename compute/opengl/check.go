@@ -56,6 +56,11 @@ func RunChecked(ctx stdcontext.Context, exe compute.Executable, in map[string][]
 			}
 			c := &e.commands[i]
 			barrier()
+			n := e.plan.Steps[c.step].Node
+			var before [][]float32
+			if compute.UpdatesOf(n) > 0 {
+				before = e.operands(n)
+			}
 			if err := e.issue(ctx, c); err != nil {
 				return err
 			}
@@ -63,7 +68,7 @@ func RunChecked(ctx stdcontext.Context, exe compute.Executable, in map[string][]
 				continue
 			}
 			barrier()
-			if err := e.compare(e.plan.Steps[c.step].Node, o); err != nil {
+			if err := e.compare(n, before, o); err != nil {
 				return err
 			}
 		}
@@ -71,16 +76,38 @@ func RunChecked(ctx stdcontext.Context, exe compute.Executable, in map[string][]
 	})
 }
 
-// compare reads a node's operands and result. Operands are still there: no slot is given away before its last reader is done.
-func (e *Executable) compare(n *compute.Tensor, o CheckOptions) error {
+// operands reads what a node reads.
+func (e *Executable) operands(n *compute.Tensor) [][]float32 {
 	in := make([][]float32, len(n.In))
 	for i, x := range n.In {
 		in[i] = make([]float32, x.Shape().Size())
 		e.device.read(e.buffer(x), x.DType(), in[i])
 	}
+	return in
+}
+
+// compare reads a node's operands and result. Operands are still there: no slot is given away before its last reader is done.
+// A node that changes variables is compared by these, from what it read before.
+func (e *Executable) compare(n *compute.Tensor, before [][]float32, o CheckOptions) error {
+	if updates := compute.UpdatesOf(n); updates > 0 {
+		compute.EvalRef(n, before, nil)
+		for i, v := range n.In[:updates] {
+			got := make([]float32, v.Shape().Size())
+			e.device.read(e.buffer(v), v.DType(), got)
+			if err := diverges(n, got, before[i], o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	got, want := make([]float32, n.Shape().Size()), make([]float32, n.Shape().Size())
 	e.device.read(e.buffer(n), n.DType(), got)
-	compute.EvalRef(n, in, want)
+	compute.EvalRef(n, e.operands(n), want)
+	return diverges(n, got, want, o)
+}
+
+// diverges says where a node's values are not those of its definition.
+func diverges(n *compute.Tensor, got, want []float32, o CheckOptions) error {
 	largest := 0.0
 	for _, w := range want {
 		if a := math.Abs(float64(w)); a > largest && !math.IsInf(a, 0) {

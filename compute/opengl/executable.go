@@ -316,7 +316,7 @@ func barrier() {
 }
 
 // Run replays the plan: in holds every input by name, row-major; out receives the outputs named in it. It stops between
-// chunks of launches when ctx ends.
+// chunks of launches when ctx ends, unless variables have begun to change.
 func (e *Executable) Run(ctx stdcontext.Context, in, out map[string][]float32) error {
 	if err := compute.CheckRun(e.plan, in, out); err != nil {
 		return err
@@ -357,6 +357,9 @@ func (e *Executable) replay(ctx stdcontext.Context) error {
 	defer d.tuning.save()
 	for i := range e.commands {
 		c := &e.commands[i]
+		if c.step >= e.plan.Updates { // variables change from here on: to the end
+			ctx = stdcontext.WithoutCancel(ctx)
+		}
 		if d.info.Software || i == 0 {
 			if err := ctx.Err(); err != nil {
 				return err

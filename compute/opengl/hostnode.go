@@ -30,13 +30,19 @@ func (h *hostNode) run(e *Executable) error {
 			h.in[i] = make([]float32, x.Shape().Size())
 		}
 		e.device.read(e.buffer(x), x.DType(), h.in[i])
-		h.held[i] = compute.Root(x).IsParam()
+		h.held[i] = compute.Root(x).IsParam() && !x.IsVariable()
 	}
-	if h.out == nil {
+	updates := compute.UpdatesOf(n)
+	if h.out == nil && updates == 0 {
 		h.out = make([]float32, n.Shape().Size())
 	}
 	compute.EvalRef(n, h.in, h.out)
-	e.device.write(e.buffer(n), n.DType(), h.out)
+	if updates == 0 {
+		e.device.write(e.buffer(n), n.DType(), h.out)
+	}
+	for i, v := range n.In[:updates] {
+		e.device.write(e.buffer(v), v.DType(), h.in[i])
+	}
 	if err := e.device.glError("running a node on the processor"); err != nil {
 		return fmt.Errorf("%w (%s at %s)", err, n.Op.Name, n.At())
 	}

@@ -17,6 +17,14 @@ func NewLinear(s *Scope, in, out int, bias bool) *Linear {
 	return l
 }
 
+// NewPointwise takes a 1×1 convolution, in checkpoints [out in 1 1], as a Linear with bias.
+func NewPointwise(s *Scope, in, out int) *Linear {
+	return &Linear{
+		Weight: s.take("weight", UniformInit(in), []int{out, in, 1, 1}, []int{out, in}, nil),
+		Bias:   s.Param("bias", UniformInit(in), out),
+	}
+}
+
 // Forward maps x [… in] to [… out].
 func (l *Linear) Forward(x *compute.Tensor) *compute.Tensor {
 	return l.Fused(x, compute.ActNone, nil)

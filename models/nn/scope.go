@@ -21,6 +21,9 @@ type Param struct {
 	Name   string
 	Shape  compute.Shape
 	Source compute.Source
+
+	stored []int        // shape in a checkpoint
+	order  *permutation // from a checkpoint's order of elements to the graph's; nil where they agree
 }
 
 // In is the parameter in the graph that x belongs to.
@@ -29,7 +32,50 @@ func (p *Param) In(x *compute.Tensor) *compute.Tensor {
 	if g == nil {
 		return x // poisoned: the operand carries its own error
 	}
+	return p.InGraph(g)
+}
+
+// InGraph is the parameter in g.
+func (p *Param) InGraph(g *compute.Graph) *compute.Tensor {
 	return g.Param(p.Name, p.Source, p.Shape...)
+}
+
+// NewParam is a parameter beside a model's own, such as an adapter's, with the same shape in checkpoints as in graphs.
+func NewParam(name string, values []float32, shape ...int) *Param {
+	return &Param{Name: name, Shape: shape, Source: &compute.Values{Data: values}, stored: shape}
+}
+
+// WithRows is a parameter laid out like p, a weight [out …], with another number of rows: the lower half of an adapter to p.
+func (p *Param) WithRows(name string, rows int, values []float32) *Param {
+	q := &Param{Name: name, Shape: append(compute.Shape{rows}, p.Shape[1:]...), Source: &compute.Values{Data: values}, stored: append([]int{rows}, p.stored[1:]...)}
+	if p.order != nil && !p.order.transposed {
+		order := *p.order
+		order.outer = rows
+		q.order = &order
+	}
+	return q
+}
+
+// Stored is the parameter's shape in checkpoints.
+func (p *Param) Stored() []int { return append([]int(nil), p.stored...) }
+
+// Transposed reports whether checkpoints store the parameter with its inputs first, as transposed convolutions do.
+func (p *Param) Transposed() bool { return p.order != nil && p.order.transposed }
+
+// Tensor is values, in the graph's order, as a checkpoint stores this parameter, under name.
+func (p *Param) Tensor(name string, values []float32) checkpoint.Tensor {
+	if p.order != nil {
+		values = gather(p.order, values)
+	}
+	return checkpoint.NewF32(name, p.stored, values)
+}
+
+// From is a Source of this parameter's values over a tensor of a checkpoint, in the order in which Tensor stores them.
+func (p *Param) From(t checkpoint.Tensor) (compute.Source, error) {
+	if !sameShape(t.Shape, p.stored) || !readable(t.DType) {
+		return nil, fmt.Errorf("nn: tensor %q is %s %v where %v numbers are wanted", t.Name, t.DType, compute.Shape(t.Shape), compute.Shape(p.stored))
+	}
+	return &Stored{tensor: t, order: p.order}, nil
 }
 
 // Scope is a place in a checkpoint, or in a model that is being initialised.
@@ -159,7 +205,7 @@ func (s *Scope) TransposedKernel(leaf string, ci, co, groups, kh, kw int) *Param
 // take finds a tensor of shape stored and gives it to graphs as shape, its elements reordered by p where p is not nil.
 func (s *Scope) take(leaf string, init Init, stored, shape []int, p *permutation) *Param {
 	name := s.name(leaf)
-	param := &Param{Name: name, Shape: append(compute.Shape(nil), shape...)}
+	param := &Param{Name: name, Shape: append(compute.Shape(nil), shape...), stored: append([]int(nil), stored...), order: p}
 	s.params = append(s.params, param)
 	if s.tensors == nil {
 		v := make([]float32, param.Shape.Size())
@@ -171,6 +217,9 @@ func (s *Scope) take(leaf string, init Init, stored, shape []int, p *permutation
 	t, ok := s.tensors.Get(name)
 	src := &Stored{tensor: t, order: p}
 	param.Source = src
+	if ok {
+		param.stored = t.Shape
+	}
 	switch {
 	case !ok:
 		s.missing = append(s.missing, name)

@@ -98,6 +98,23 @@ func (s *Stored) checkSize(n int) error {
 	return nil
 }
 
+// gather puts elements in the graph's order back into a checkpoint's: scatter's inverse.
+func gather(p *permutation, values []float32) []float32 {
+	at := make([]int32, len(values))
+	for i := range at {
+		at[i] = int32(i)
+	}
+	place, n := make([]int32, len(values)), p.block()
+	for from := 0; from < len(values); from += n {
+		scatter(p, place, at[from:from+n], from)
+	}
+	stored := make([]float32, len(values))
+	for i, v := range values {
+		stored[place[i]] = v
+	}
+	return stored
+}
+
 // block is how many elements of the file scatter takes at a time.
 func (p *permutation) block() int {
 	if p.transposed {

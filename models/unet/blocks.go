@@ -22,7 +22,7 @@ func newResnet(s *nn.Scope, in, out, timeDim int, c *Config) *resnet {
 		conv2: nn.NewConv2D(s.At("conv2"), out, out, 3, 1, nn.Same(1)),
 	}
 	if in != out {
-		r.shortcut = nn.NewLinear(s.At("conv_shortcut"), in, out, true)
+		r.shortcut = nn.NewPointwise(s.At("conv_shortcut"), in, out)
 	}
 	return r
 }
@@ -93,11 +93,13 @@ type transformer struct {
 const transformerNormEps = 1e-6
 
 func newTransformer(s *nn.Scope, dim, context, heads, depth int, c *Config) *transformer {
-	t := &transformer{
-		norm: nn.NewGroupNorm(s.At("norm"), dim, c.Groups, transformerNormEps),
-		in:   nn.NewLinear(s.At("proj_in"), dim, dim, true),
-		out:  nn.NewLinear(s.At("proj_out"), dim, dim, true),
+	project := func(name string) *nn.Linear {
+		if c.LinearProjection {
+			return nn.NewLinear(s.At(name), dim, dim, true)
+		}
+		return nn.NewPointwise(s.At(name), dim, dim)
 	}
+	t := &transformer{norm: nn.NewGroupNorm(s.At("norm"), dim, c.Groups, transformerNormEps), in: project("proj_in"), out: project("proj_out")}
 	for i := range depth {
 		t.blocks = append(t.blocks, newBlock(s.At("transformer_blocks", i), dim, context, heads))
 	}

@@ -101,10 +101,10 @@ type mid struct {
 func New(s *nn.Scope, c Config) (*Model, error) {
 	m := &Model{Config: c, encoder: newEncoder(s.At("encoder"), &c), decoder: newDecoder(s.At("decoder"), &c)}
 	if c.QuantConv {
-		m.quant = nn.NewLinear(s.At("quant_conv"), 2*c.LatentChannels, 2*c.LatentChannels, true)
+		m.quant = nn.NewPointwise(s.At("quant_conv"), 2*c.LatentChannels, 2*c.LatentChannels)
 	}
 	if c.PostQuantConv {
-		m.postQuant = nn.NewLinear(s.At("post_quant_conv"), c.LatentChannels, c.LatentChannels, true)
+		m.postQuant = nn.NewPointwise(s.At("post_quant_conv"), c.LatentChannels, c.LatentChannels)
 	}
 	return m, s.Finish()
 }
@@ -203,7 +203,7 @@ func newResnet(s *nn.Scope, in, out, groups int) *resnet {
 		norm2: nn.NewGroupNorm(s.At("norm2"), out, groups, eps), conv2: nn.NewConv2D(s.At("conv2"), out, out, 3, 1, nn.Same(1)),
 	}
 	if in != out {
-		r.shortcut = nn.NewLinear(s.At("conv_shortcut"), in, out, true)
+		r.shortcut = nn.NewPointwise(s.At("conv_shortcut"), in, out)
 	}
 	return r
 }

@@ -1,20 +1,24 @@
 // Reductions along rows of columns items: an invocation a row, or with SHARED a workgroup a row. An item is a texel with QUAD,
-// else an element.
+// else an element. The result has the items of all rows, or with ROW_RESULT a number for each row.
 #include "grid.glsl"
 uniform samplerBuffer X;
 uniform int rows, columns;
 
+#if defined(QUAD) && !defined(ROW_RESULT)
+layout(std430, binding = 0) writeonly buffer Y0 { vec4 y[]; };
+#else
+layout(std430, binding = 0) writeonly buffer Y0 { float y[]; };
+#endif
+
 #ifdef QUAD
 #define ITEM vec4
 #define FETCH(sampler, i) texelFetch(sampler, i)
-layout(std430, binding = 0) writeonly buffer Y0 { vec4 y[]; };
 const int WIDTH = 4;
 float inside(vec4 v) { return (v.x + v.y) + (v.z + v.w); }
 float top_inside(vec4 v) { return max(max(v.x, v.y), max(v.z, v.w)); }
 #else
 #define ITEM float
 #define FETCH(sampler, i) texelFetch(sampler, i).x
-layout(std430, binding = 0) writeonly buffer Y0 { float y[]; };
 const int WIDTH = 1;
 float inside(float v) { return v; }
 float top_inside(float v) { return v; }

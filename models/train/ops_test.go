@@ -1,0 +1,449 @@
+package train_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"atelier/compute"
+	"atelier/models/goldentest"
+	"atelier/models/nn"
+	"atelier/models/rnn"
+)
+
+// fixture is an entry of ops.json: one op of PyTorch with its gradients.
+type fixture struct {
+	Op      string             `json:"op"`
+	Attrs   attrs              `json:"attrs"`
+	Inputs  map[string][]int   `json:"inputs"`
+	Outputs []string           `json:"outputs"`
+	Grads   []string           `json:"grads"`
+	Atol    map[string]float64 `json:"atol"`
+}
+
+// attrs are an op's settings.
+type attrs map[string]any
+
+// number is a setting, or otherwise where there is none.
+func (a attrs) number(name string, otherwise float64) float64 {
+	if v, ok := a[name].(float64); ok {
+		return v
+	}
+	return otherwise
+}
+
+// numbers is a setting that is a list, or a number n times over.
+func (a attrs) numbers(name string, n int, otherwise float64) []int {
+	v := make([]int, n)
+	list, isList := a[name].([]any)
+	for i := range v {
+		v[i] = int(a.number(name, otherwise))
+		if isList {
+			v[i] = int(list[i].(float64))
+		}
+	}
+	return v
+}
+
+// operands are an op's inputs in PyTorch's order of axes.
+type operands map[string]*compute.Tensor
+
+// last moves the axis of channels, the second, to the end; first moves it back.
+func last(x *compute.Tensor) *compute.Tensor {
+	axes := []int{0}
+	for i := 2; i < len(x.Shape()); i++ {
+		axes = append(axes, i)
+	}
+	return compute.Permute(x, append(axes, 1)...)
+}
+
+func first(x *compute.Tensor) *compute.Tensor {
+	n := len(x.Shape())
+	axes := []int{0, n - 1}
+	for i := 1; i < n-1; i++ {
+		axes = append(axes, i)
+	}
+	return compute.Permute(x, axes...)
+}
+
+// pair puts the settings of one axis or two into a convolution's.
+func pair(v []int) [2]int {
+	if len(v) == 1 {
+		return [2]int{1, v[0]}
+	}
+	return [2]int{v[0], v[1]}
+}
+
+func convOpts(a attrs, dims int, bias *compute.Tensor) compute.ConvOpts {
+	o := compute.ConvOpts{Stride: pair(a.numbers("stride", dims, 1)), Dilation: pair(a.numbers("dilation", dims, 1)), Groups: int(a.number("groups", 1)), Bias: bias}
+	pad := a.numbers("padding", dims, 0)
+	if dims == 1 {
+		pad = []int{0, pad[0]}
+	}
+	o.Pad = [4]int{pad[0], pad[0], pad[1], pad[1]}
+	if _, ok := a["pad_lrtb"]; ok {
+		p := a.numbers("pad_lrtb", 4, 0)
+		o.Pad = [4]int{p[2], p[3], p[0], p[1]}
+	}
+	return o
+}
+
+// transposedKernel turns PyTorch's [in out/groups k…] into [out k… in/groups].
+func transposedKernel(w *compute.Tensor, groups int) *compute.Tensor {
+	s := w.Shape()
+	shape := append([]int{groups, s[0] / groups, s[1]}, s[2:]...)
+	w = compute.Reshape(w, shape...)
+	axes := []int{0, 2}
+	for i := 3; i < len(shape); i++ {
+		axes = append(axes, i)
+	}
+	p := compute.Permute(w, append(axes, 1)...)
+	return compute.Reshape(p, append([]int{groups * s[1]}, p.Shape()[2:]...)...)
+}
+
+func convTranspose(a attrs, dims int, in operands) *compute.Tensor {
+	c := convOpts(a, dims, in["b"])
+	o := compute.ConvTransposeOpts{Stride: c.Stride, Dilation: c.Dilation, Pad: c.Pad, Groups: c.Groups, Bias: in["b"], OutputPad: pair(a.numbers("output_padding", dims, 0))}
+	w := transposedKernel(in["w"], c.Groups)
+	if dims == 1 {
+		o.OutputPad[0] = 0
+		return first(compute.ConvTranspose1D(last(in["x"]), w, o))
+	}
+	return first(compute.ConvTranspose2D(last(in["x"]), w, o))
+}
+
+// heads turns [B H T D] into [B T H·D]; unheads turns the result back.
+func heads(x *compute.Tensor) *compute.Tensor {
+	p := compute.Permute(x, 0, 2, 1, 3)
+	return compute.Reshape(p, p.Dim(0), p.Dim(1), -1)
+}
+
+func attention(a attrs, in operands) *compute.Tensor {
+	q, h := in["q"], in["q"].Dim(1)
+	causal, _ := a["causal"].(bool)
+	y := compute.Attention(heads(q), heads(in["k"]), heads(in["v"]), compute.AttentionOpts{Heads: h, KVHeads: in["k"].Dim(1), Causal: causal})
+	return compute.Permute(compute.Reshape(y, y.Dim(0), y.Dim(1), h, -1), 0, 2, 1, 3)
+}
+
+var activations = map[string]func(x *compute.Tensor) *compute.Tensor{
+	"silu": compute.SiLU, "gelu_erf": compute.GELU, "gelu_tanh": compute.GELUTanh, "quick_gelu": compute.QuickGELU, "relu": compute.ReLU,
+	"tanh": compute.Tanh, "sigmoid": compute.Sigmoid, "softplus": compute.Softplus, "mish": compute.Mish, "hardswish": compute.HardSwish,
+	"erf": compute.Erf, "sin": compute.Sin,
+	"leaky_relu_01": func(x *compute.Tensor) *compute.Tensor { return compute.LeakyReLU(x, 0.1) },
+	"leaky_relu_02": func(x *compute.Tensor) *compute.Tensor { return compute.LeakyReLU(x, 0.2) },
+	"elu":           func(x *compute.Tensor) *compute.Tensor { return compute.ELU(x, 1) },
+	"exp_clamped":   func(x *compute.Tensor) *compute.Tensor { return compute.Exp(compute.Clamp(x, -1e30, 80)) },
+}
+
+// cell is a recurrent cell whose weights are operands.
+func cell(kind rnn.Kind, in operands) []*compute.Tensor {
+	s := nn.Initialise(1)
+	c := rnn.NewCell(s, kind, in["x"].Dim(1), in["h"].Dim(1), false)
+	g := in["x"].Graph()
+	for i, name := range []string{"wi", "wh", "bi", "bh"} {
+		g.Bind(s.Params()[i].Source, in[name])
+	}
+	h, cn := c.Step(in["x"], in["h"], in["c"])
+	if cn == nil {
+		return []*compute.Tensor{h}
+	}
+	return []*compute.Tensor{h, cn}
+}
+
+func targets(a attrs, g *compute.Graph) *compute.Tensor {
+	var v []float32
+	for _, t := range a["target"].([]any) {
+		v = append(v, float32(t.(float64)))
+	}
+	return g.Const("target", v, len(v))
+}
+
+// build records a fixture's op.
+func build(f fixture, in operands) []*compute.Tensor {
+	if y := buildLayer(f, in); y != nil {
+		return []*compute.Tensor{y}
+	}
+	if y := buildPicture(f, in); y != nil {
+		return []*compute.Tensor{y}
+	}
+	if y := buildLoss(f, in); y != nil {
+		return []*compute.Tensor{y}
+	}
+	switch f.Op {
+	case "lstm_cell":
+		return cell(rnn.LSTM, in)
+	case "gru_cell":
+		return cell(rnn.GRU, in)
+	case "rnn_tanh_cell":
+		return cell(rnn.Tanh, in)
+	}
+	return []*compute.Tensor{buildOther(f, in)}
+}
+
+// buildLayer is convolutions, norms, activations, products and attention.
+func buildLayer(f fixture, in operands) *compute.Tensor {
+	a, x, w, b, eps := f.Attrs, in["x"], in["w"], in["b"], f.Attrs.number("eps", 1e-5)
+	is := func(prefix string) bool { return strings.HasPrefix(f.Op, prefix) }
+	switch {
+	case is("conv2d"):
+		return first(compute.Conv2D(last(x), last(w), convOpts(a, 2, b)))
+	case is("conv1d"):
+		return first(compute.Conv1D(last(x), last(w), convOpts(a, 1, b)))
+	case is("conv3d"):
+		p := a.numbers("padding", 3, 0)
+		return first(compute.Conv3D(last(x), last(w), b, [3]int{p[0], p[1], p[2]}, compute.ConvOpts{}))
+	case is("convT1d"):
+		return convTranspose(a, 1, in)
+	case is("convT2d"):
+		return convTranspose(a, 2, in)
+	case is("group_norm"):
+		return first(compute.GroupNorm(last(x), w, b, int(a.number("groups", 1)), eps, compute.ActNone))
+	case is("layer_norm"):
+		return compute.LayerNorm(x, w, b, eps)
+	case is("rms_norm"):
+		return compute.RMSNorm(x, w, eps)
+	case is("batch_norm2d_train"):
+		return first(compute.BatchNorm(last(x), w, b, eps))
+	case is("batch_norm2d_eval"):
+		return first(compute.BatchNormEval(last(x), w, b, in["rm"], in["rv"], eps))
+	case is("instance_norm"):
+		return first(compute.InstanceNorm(last(x), w, b, eps))
+	case is("act_"):
+		return activations[strings.TrimPrefix(f.Op, "act_")](x)
+	case is("attention"):
+		return attention(a, in)
+	case is("prelu"):
+		return first(compute.PReLU(last(x), w))
+	case is("snake"):
+		return compute.Snake(x, in["a"])
+	case is("geglu"):
+		return compute.GLU(compute.MatMul(x, w, compute.MatMulOpts{TransB: true, Bias: b}), compute.ActGELU)
+	case is("swiglu"):
+		gate := compute.MatMul(x, in["g"], compute.MatMulOpts{TransB: true, Act: compute.ActSiLU})
+		return compute.MatMul(compute.Mul(gate, compute.MatMul(x, in["u"], compute.MatMulOpts{TransB: true})), in["d"], compute.MatMulOpts{TransB: true})
+	case is("linear"):
+		return compute.MatMul(x, w, compute.MatMulOpts{TransB: true, Bias: b})
+	case is("bmm"):
+		return compute.MatMul(in["a"], b, compute.MatMulOpts{})
+	case is("weight_norm_convT1d"):
+		v := compute.WeightNorm(in["v"], in["g"], 0)
+		return convTranspose(attrs{"stride": 2.0, "padding": 1.0}, 1, operands{"x": x, "w": v, "b": b})
+	case is("weight_norm_conv1d"):
+		return first(compute.Conv1D(last(x), last(compute.WeightNorm(in["v"], in["g"], 0)), convOpts(attrs{"padding": 1.0}, 1, b)))
+	}
+	return nil
+}
+
+// buildPicture is resizing, pooling and padding.
+func buildPicture(f fixture, in operands) *compute.Tensor {
+	a, x := f.Attrs, in["x"]
+	corners, _ := a["align_corners"].(bool)
+	window := func(kernel, stride, pad int) compute.PoolOpts {
+		return compute.PoolOpts{Kernel: [2]int{kernel, kernel}, Stride: [2]int{stride, stride}, Pad: [2]int{pad, pad}}
+	}
+	var h, w int
+	if x != nil && len(x.Shape()) == 4 {
+		h, w = 2*x.Dim(2), 2*x.Dim(3)
+		if size, ok := a["size"].([]any); ok {
+			h, w = int(size[0].(float64)), int(size[1].(float64))
+		}
+	}
+	is := func(prefix string) bool { return strings.HasPrefix(f.Op, prefix) }
+	switch {
+	case is("upsample_nearest1d"):
+		one := compute.Reshape(x, x.Dim(0), x.Dim(1), 1, x.Dim(2))
+		y := first(compute.ResizeNearest(last(one), 1, 2*x.Dim(2)))
+		return compute.Reshape(y, x.Dim(0), x.Dim(1), 2*x.Dim(2))
+	case is("upsample_nearest"), is("downsample_nearest"):
+		return first(compute.ResizeNearest(last(x), h, w))
+	case is("upsample_bilinear"):
+		return first(compute.ResizeBilinear(last(x), h, w, corners))
+	case is("upsample_bicubic"):
+		return first(compute.ResizeBicubic(last(x), h, w, corners))
+	case is("downsample_bilinear_antialias"):
+		return first(compute.ResizeAntialias(last(x), h, w))
+	case is("avg_pool2d_k2"):
+		return first(compute.AvgPool2D(last(x), window(2, 2, 0)))
+	case is("avg_pool2d_k3s2p1"):
+		return first(compute.AvgPool2D(last(x), window(3, 2, 1)))
+	case is("max_pool2d_k2"):
+		return first(compute.MaxPool2D(last(x), window(2, 2, 0)))
+	case is("adaptive_avg_pool2d_3x2"):
+		return first(compute.AdaptiveAvgPool2D(last(x), 3, 2))
+	case is("pixel_shuffle"):
+		return first(compute.PixelShuffle(last(x), 2))
+	case is("pixel_unshuffle"):
+		return first(compute.PixelUnshuffle(last(x), 2))
+	case is("reflect_pad1d"):
+		p := a.numbers("pad", 2, 0)
+		return compute.PadReflect(x, 2, p[0], p[1])
+	case is("reflect_pad2d"):
+		p := a.numbers("pad_lrtb", 4, 0)
+		return compute.PadReflect(compute.PadReflect(x, 3, p[0], p[1]), 2, p[2], p[3])
+	case is("replicate_pad2d"):
+		p := a.numbers("pad_lrtb", 4, 0)
+		return compute.PadReplicate(compute.PadReplicate(x, 3, p[0], p[1]), 2, p[2], p[3])
+	}
+	return nil
+}
+
+func buildLoss(f fixture, in operands) *compute.Tensor {
+	a, x, t := f.Attrs, in["x"], in["t"]
+	switch f.Op {
+	case "cross_entropy_ignore", "cross_entropy_smooth":
+		return nn.CrossEntropy(x, targets(a, x.Graph()), a.number("label_smoothing", 0))
+	case "mse":
+		return nn.MSE(x, t)
+	case "l1":
+		return nn.L1(x, t)
+	case "smooth_l1":
+		return nn.SmoothL1(x, t, 1)
+	case "huber_d05":
+		return nn.Huber(x, t, a.number("delta", 1))
+	case "bce_with_logits":
+		return nn.BCEWithLogits(x, t)
+	case "kl_normal":
+		return nn.KLNormal(in["mean"], in["logvar"])
+	}
+	return nil
+}
+
+func buildOther(f fixture, in operands) *compute.Tensor {
+	x := in["x"]
+	switch f.Op {
+	case "softmax_last", "softmax_huge":
+		return compute.Softmax(x)
+	case "log_softmax":
+		return compute.LogSoftmax(x)
+	case "embedding_repeated":
+		return compute.Embedding(in["w"], in["ids"])
+	case "cumsum":
+		return compute.CumSum(x, -1)
+	case "mean_dims":
+		return compute.Mean(x, false, 2, 3)
+	case "var_unbiased":
+		return compute.Variance(x, true, false, -1)
+	case "l2_normalize":
+		return compute.L2Normalize(x, -1, 1e-12)
+	case "rope_half":
+		return compute.RotaryHalf(x, in["c"], in["s"])
+	case "straight_through_quantise":
+		quantised := compute.Affine(compute.Round(compute.Affine(x, 4, 0)), 0.25, 0)
+		return compute.Add(x, compute.Detach(compute.Sub(quantised, x)))
+	case "broadcast_mul_add":
+		return compute.Add(compute.Mul(in["a"], in["b"]), in["c"])
+	case "permute_reshape_slice_cat":
+		a := in["a"]
+		flat := compute.Reshape(compute.Permute(a, 0, 2, 1), a.Dim(0), -1)
+		return compute.Concat(1, compute.Slice(flat, 1, 1, 9), in["b"])
+	}
+	return nil
+}
+
+// TestOps is the case train-ops: every fixture's results and gradients on both devices.
+func TestOps(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(goldentest.Dir, "training/ops.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fixtures []fixture
+	if err := json.Unmarshal(data, &fixtures); err != nil {
+		t.Fatal(err)
+	}
+	if len(fixtures) != 102 {
+		t.Fatalf("%d fixtures", len(fixtures))
+	}
+	values := goldentest.Read(t, "training/ops.safetensors")
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		for _, f := range fixtures {
+			t.Run(f.Op, func(t *testing.T) { checkFixture(t, dev, f, values) })
+		}
+	})
+}
+
+func checkFixture(t *testing.T, dev compute.Device, f fixture, values map[string]goldentest.Tensor) {
+	g, feed, in := compute.NewGraph(), map[string][]float32{}, operands{}
+	for name := range f.Inputs {
+		v := values[f.Op+"/"+name]
+		feed[name], in[name] = v.Data, g.Input(name, scalar(v.Shape)...)
+	}
+	ys := build(f, in)
+	var loss *compute.Tensor
+	for i, y := range ys {
+		if y == nil {
+			t.Fatal("there is no such op")
+		}
+		name := fmt.Sprint("dy", i)
+		if i == 0 {
+			name = "dy"
+		}
+		dy := values[f.Op+"/"+name]
+		feed[name] = dy.Data
+		part := compute.Sum(compute.Mul(y, g.Input(name, scalar(dy.Shape)...)), false)
+		if loss == nil {
+			loss = part
+		} else {
+			loss = compute.Add(loss, part)
+		}
+		g.Output(f.Outputs[i], y)
+	}
+	var wrt []*compute.Tensor
+	for _, d := range f.Grads {
+		wrt = append(wrt, in[strings.TrimPrefix(d, "d_")])
+	}
+	for i, d := range compute.Grad(loss, wrt...) {
+		g.Output(f.Grads[i], d)
+	}
+	got := runFlat(t, dev, g, feed)
+	for name, v := range got {
+		want := values[f.Op+"/"+name]
+		atol, ok := f.Atol[name]
+		if !ok || len(v) != len(want.Data) {
+			t.Errorf("%s has %d values and no golden of that size", name, len(v))
+			continue
+		}
+		for i := range v {
+			if d := math.Abs(float64(v[i]) - float64(want.Data[i])); !(d <= atol) {
+				t.Errorf("%s is off by %.3g at %d (%v, want %v); %.3g is allowed", name, d, i, v[i], want.Data[i], atol)
+				break
+			}
+		}
+	}
+	if len(got) != len(f.Outputs)+len(f.Grads) {
+		t.Errorf("%d results for %d outputs and %d gradients", len(got), len(f.Outputs), len(f.Grads))
+	}
+}
+
+// scalar is the shape as graphs have it.
+func scalar(s []int) []int {
+	if len(s) == 0 {
+		return []int{1}
+	}
+	return s
+}
+
+// runFlat runs g once and gives its outputs as they lie.
+func runFlat(t *testing.T, dev compute.Device, g *compute.Graph, feed map[string][]float32) map[string][]float32 {
+	t.Helper()
+	plan, err := g.Compile(dev.Limits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := dev.Load(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	out := map[string][]float32{}
+	for _, o := range plan.Outputs {
+		out[o.Name] = make([]float32, o.T.Shape().Size())
+	}
+	if err := exe.Run(t.Context(), feed, out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
