@@ -119,8 +119,11 @@ func joined(path []any) string {
 }
 
 func (s *Scope) name(leaf string) string {
-	if s.prefix == "" {
+	switch {
+	case s.prefix == "":
 		return leaf
+	case leaf == "":
+		return s.prefix
 	}
 	return s.prefix + "." + leaf
 }

@@ -164,4 +164,3 @@ func (f *file) conditionShapes(s *nn.Scope, h Hints) {
 		f.Class, f.ProjectionDim = &kind, &w[1]
 	}
 }
-
