@@ -34,7 +34,8 @@ func ParseConfig(data []byte) (Config, error) {
 }
 
 // Infer takes the configuration of an encoder from the shapes of its tensors. Heads, which no tensor tells, are 64 wide, as
-// in every CLIP; encoders too narrow for that have two. The activation is CLIP's. Whatever overrides, JSON in the form of
+// in every CLIP; encoders too narrow for that have two. The activation is CLIP's, or,
+// in the widths of OpenCLIP's encoders, theirs. Whatever overrides, JSON in the form of
 // config.json, says goes before both; nil says nothing.
 func Infer(s *nn.Scope, overrides []byte) (Config, error) {
 	t := s.At("text_model")
@@ -60,6 +61,9 @@ func Infer(s *nn.Scope, overrides []byte) (Config, error) {
 	if c.Heads = narrowHeads; c.HiddenSize >= 2*headDim {
 		c.Heads = c.HiddenSize / headDim
 	}
+	if c.HiddenSize == openH || c.HiddenSize == openBigG {
+		c.Activation = "gelu"
+	}
 	if overrides != nil {
 		if err := json.Unmarshal(overrides, &c); err != nil {
 			return c, fmt.Errorf("what is said about the text encoder cannot be read: %w", err)
@@ -72,6 +76,9 @@ func Infer(s *nn.Scope, overrides []byte) (Config, error) {
 }
 
 const mostLayers = 256
+
+// Widths of the text encoders of OpenCLIP ViT-H and ViT-bigG.
+const openH, openBigG = 1024, 1280
 
 func (c *Config) check() error {
 	for _, field := range []struct {

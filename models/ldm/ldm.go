@@ -107,7 +107,13 @@ type Contents struct {
 	UNet, VAE, ControlNet *View
 	Text, Text2           *Text
 	Rest                  []string // tensors that belong to none of them and are no known buffers
+
+	marks map[string]bool
 }
+
+// Marked reports whether the checkpoint has a tensor of this name that stands for a fact about it: some files of Stable
+// Diffusion XL say so that they predict v ("v_pred") and were trained with no signal at the end ("ztsnr").
+func (c *Contents) Marked(name string) bool { return c.marks[name] }
 
 // Empty reports whether no network was found.
 func (c *Contents) Empty() bool {
@@ -139,7 +145,7 @@ var buffers = []string{
 func Open(t checkpoint.Tensors) Contents {
 	found := map[string][]string{} // part → names, with what to cut off first
 	cut := map[string]string{}
-	var c Contents
+	c := Contents{marks: map[string]bool{}}
 	for _, name := range t.Names() {
 		if part, prefix := partOf(name); part != "" {
 			if p, ok := cut[part]; !ok || p == prefix {
@@ -147,6 +153,9 @@ func Open(t checkpoint.Tensors) Contents {
 				found[part] = append(found[part], name)
 				continue
 			}
+		}
+		if name == "v_pred" || name == "ztsnr" {
+			c.marks[name] = true
 		}
 		if !hasPrefix(name, buffers) {
 			c.Rest = append(c.Rest, name)

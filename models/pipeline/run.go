@@ -8,6 +8,7 @@ import (
 
 	"atelier/models/diffusion"
 	"atelier/models/nn"
+	"atelier/models/unet"
 )
 
 // job is one run in progress.
@@ -24,6 +25,7 @@ type job struct {
 	finished    int           // pictures
 	spent       time.Duration // in them
 	context     []float32     // the text's states: the unconditional row first where guided
+	pooled      []float32     // its pooled states likewise, of models that read them
 	picks       map[int]bool  // calls of each picture after which a preview is decoded
 	decoded     bool          // a decoded preview of this picture was shown
 }
@@ -135,23 +137,61 @@ func (j *job) encode(ctx context.Context) error {
 	if j.stages.guided {
 		texts = []string{j.Negative, j.Prompt}
 	}
-	n := j.parts.text.MaxPositions
-	ids := make([]float32, 0, n*len(texts))
+	in, out := map[string][]float32{"ids": j.tokens(texts, 0)}, map[string][]float32{}
+	n := len(texts)
+	j.context = make([]float32, n*j.parts.text.MaxPositions*j.parts.unet.ContextDim[0])
+	out["states"] = j.context
+	if second := j.parts.text2; second != nil {
+		ids, tokens := j.tokens(texts, 1), second.MaxPositions
+		pool := make([]float32, len(ids))
+		for i := range n {
+			second.PoolRow(ids[i*tokens:(i+1)*tokens], pool[i*tokens:(i+1)*tokens])
+		}
+		j.pooled = make([]float32, n*second.ProjectionDim)
+		in["ids2"], in["pool2"], out["pooled"] = ids, pool, j.pooled
+	}
+	return j.stages.run(ctx, j.dev, j.stages.text, in, out)
+}
+
+// tokens gives the ids of texts for an encoder, 0 or 1, a row of as many as it has positions for each.
+func (j *job) tokens(texts []string, encoder int) []float32 {
+	n, t := j.parts.text.MaxPositions, j.model.Tokenizer
+	if encoder == 1 && j.model.Tokenizer2 != nil {
+		t = j.model.Tokenizer2
+	}
+	pad := float32(j.model.Pad(encoder))
+	all := make([]float32, 0, n*len(texts))
 	for _, text := range texts {
-		row := j.model.Tokenizer.EncodePadded(text)
-		if len(row) > n {
-			last := row[len(row)-1]
-			row = append(row[:n-1:n-1], last)
+		ids := t.Encode(text)
+		ids = ids[:min(len(ids), n-2)]
+		all = append(all, float32(t.BOS()))
+		for _, id := range ids {
+			all = append(all, float32(id))
 		}
-		for _, id := range row {
-			ids = append(ids, float32(id))
-		}
-		for range n - len(row) {
-			ids = append(ids, float32(j.model.Tokenizer.Pad()))
+		all = append(all, float32(t.EOS()))
+		for range n - 2 - len(ids) {
+			all = append(all, pad)
 		}
 	}
-	j.context = make([]float32, len(texts)*n*j.parts.text.HiddenSize)
-	return j.stages.run(ctx, j.dev, j.stages.text, map[string][]float32{"ids": ids}, map[string][]float32{"states": j.context})
+	return all
+}
+
+// conditions adds to the denoiser's inputs what families read beside the text's states.
+func (j *job) conditions(in map[string][]float32) {
+	u, rows := j.parts.unet, j.stages.rows()
+	if u.TextTime {
+		in["pooled"] = j.pooled
+		h, w := float32(j.Height), float32(j.Width)
+		for range rows {
+			own := sizes{h, w, 0, 0, h, w}
+			in["sizes"] = append(in["sizes"], own[:]...)
+		}
+	}
+	if u.GuidanceDim > 0 {
+		for range rows {
+			in["guidance"] = append(in["guidance"], unet.GuidanceEmbedding(j.CFG, u.GuidanceDim)...)
+		}
+	}
 }
 
 // one makes picture i of the batch.
@@ -282,7 +322,9 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	if m.answer == nil {
 		m.answer = make([]float32, rows*len(x))
 	}
-	err := m.run(ctx, map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}, map[string][]float32{"prediction": m.answer})
+	in := map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}
+	m.conditions(in)
+	err := m.run(ctx, in, map[string][]float32{"prediction": m.answer})
 	if err != nil {
 		return nil, stageError(ctx, s.denoise, err)
 	}

@@ -309,5 +309,18 @@ func (c *Config) check() error {
 	return nil
 }
 
+// Skips is the channels of every skip, conv_in's first, which is also those of a ControlNet's residuals.
+func (c *Config) Skips() []int {
+	skips := []int{c.Channels[0]}
+	for i, ch := range c.Channels {
+		n := c.Layers[i]
+		if i < len(c.Channels)-1 {
+			n++ // the downsampler
+		}
+		skips = append(skips, slices.Repeat([]int{ch}, n)...)
+	}
+	return skips
+}
+
 // Levels is how many times latents are halved on the way down.
 func (c *Config) Levels() int { return len(c.Channels) - 1 }
