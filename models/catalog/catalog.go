@@ -149,6 +149,8 @@ func (m *Model) Pad(encoder int) int {
 		return m.pads[encoder]
 	case encoder == 1 && m.Tokenizer2 != nil:
 		return m.Tokenizer2.Pad()
+	case m.Tokenizer == nil:
+		return 0
 	}
 	return m.Tokenizer.Pad()
 }
