@@ -22,6 +22,9 @@ type Op struct {
 	// op's file sets its VJP in init: a package-level initialiser would be circular.
 	VJP func(n *Tensor, dy *Tensor) []*Tensor
 
+	// ReadsBlocks says that the second operand may be block-quantised; no other op or operand may.
+	ReadsBlocks bool
+
 	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
 	FLOPs func(n *Tensor) float64
 }
