@@ -69,6 +69,10 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 func (j *job) pictures(ctx context.Context, out *Result) error {
 	s := j.setting(j.Request)
 	j.enter("load")
+	if err := j.adapters.use(j.parts.networks(), j.LoRAs); err != nil {
+		return err
+	}
+	out.Warnings = append(out.Warnings, j.adapters.warning...)
 	if err := j.prepare(ctx, s); err != nil {
 		return err
 	}

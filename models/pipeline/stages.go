@@ -19,8 +19,9 @@ type stage struct {
 
 // setting is what plans are compiled for.
 type setting struct {
-	h, w   int  // latents
-	guided bool // the denoiser runs the unconditional half beside the conditional one
+	h, w   int    // latents
+	guided bool   // the denoiser runs the unconditional half beside the conditional one
+	loras  string // key of the adapters that are added to the weights
 }
 
 // rows is the batch of the text encoder and of the denoiser.
