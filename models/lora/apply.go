@@ -223,13 +223,3 @@ func Open(path string) (*File, checkpoint.Tensors, error) {
 	}
 	return f, t, nil
 }
-
-// Ranks lists the ranks that a file's adapters have, ascending, each once.
-func (f *File) Ranks() []int {
-	var ranks []int
-	for _, m := range f.modules {
-		ranks = append(ranks, m.rank())
-	}
-	slices.Sort(ranks)
-	return slices.Compact(ranks)
-}

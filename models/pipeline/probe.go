@@ -203,8 +203,8 @@ func (p *probe) textEncoder(text *clip.Model) error {
 		return fmt.Errorf("the input input_ids has %d tokens a row, and this text encoder has %d positions", n, text.MaxPositions)
 	}
 	for _, id := range ids.Data {
-		if id < 0 || int(id) >= text.VocabSize || id != float32(int(id)) {
-			return fmt.Errorf("the input input_ids has %v, which is not a token from 0 to %d", id, text.VocabSize-1)
+		if id < 0 || int(id) >= text.Tokens() || id != float32(int(id)) {
+			return fmt.Errorf("the input input_ids has %v, which is not a token from 0 to %d", id, text.Tokens()-1)
 		}
 	}
 	pool := make([]float32, b*n)
