@@ -3,7 +3,6 @@ package lora
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
