@@ -236,7 +236,7 @@ func (m *Model) part(name, class string, p *Part) error {
 func (m *Model) weights(name string, p *Part) error {
 	file, err := checkpoint.ComponentFile(m.fsys, path.Join(m.dir, name))
 	if err != nil {
-		return fmt.Errorf("%s has no safetensors weights", name)
+		return fmt.Errorf("%s has no weights", name)
 	}
 	p.File = m.Name + "/" + name + "/" + path.Base(file)
 	p.Weights, err = checkpoint.OpenFS(m.fsys, file)
@@ -288,11 +288,9 @@ func (m *Model) sum() string {
 	if err != nil {
 		return ""
 	}
-	files := []string{file}
-	if strings.HasSuffix(file, ".json") {
-		if files, err = fs.Glob(m.fsys, path.Join(path.Dir(file), "*-of-*.safetensors")); err != nil {
-			return ""
-		}
+	files, err := checkpoint.Files(m.fsys, file)
+	if err != nil {
+		return ""
 	}
 	h := sha256.New()
 	for _, name := range files {
