@@ -27,19 +27,17 @@ const (
 	Q8_K                  // 256 × 8 bits · d, which is a float32
 )
 
-// quantType is one block-quantised type. decode is its definition: the elements of one block, in float32 arithmetic of one
-// rounding an operation, as the reference's. It finds its fields from the front or from the end so that it reads both widths.
+// quantType is one block-quantised type.
 type quantType struct {
 	name     string
 	elements int
 	bytes    int // in files
-	decode   func(y []float32, b []byte)
 }
 
 var quantTypes = [...]quantType{
-	{"Q4_0", 32, 18, decodeQ4_0}, {"Q4_1", 32, 20, decodeQ4_1}, {"Q5_0", 32, 22, decodeQ5_0}, {"Q5_1", 32, 24, decodeQ5_1},
-	{"Q8_0", 32, 34, decodeQ8_0}, {"Q2_K", 256, 84, decodeQ2_K}, {"Q3_K", 256, 110, decodeQ3_K}, {"Q4_K", 256, 144, decodeQ4_K},
-	{"Q5_K", 256, 176, decodeQ5_K}, {"Q6_K", 256, 210, decodeQ6_K}, {"Q8_K", 256, 292, decodeQ8_K},
+	{"Q4_0", 32, 18}, {"Q4_1", 32, 20}, {"Q5_0", 32, 22}, {"Q5_1", 32, 24},
+	{"Q8_0", 32, 34}, {"Q2_K", 256, 84}, {"Q3_K", 256, 110}, {"Q4_K", 256, 144},
+	{"Q5_K", 256, 176}, {"Q6_K", 256, 210}, {"Q8_K", 256, 292},
 }
 
 // Quantised lists the block-quantised types.
@@ -106,30 +104,58 @@ func (d DType) Pack(dst, src []byte) {
 
 // Decode gives the elements of file blocks, but for the first skip ones.
 func (d DType) Decode(dst []float32, blocks []byte, skip int) {
-	q := d.quant()
-	q.run(dst, blocks, skip, q.bytes)
+	d.decode(dst, blocks, skip, d.quant().bytes)
 }
 
 // DecodeStored is Decode for blocks as devices hold them.
 func (d DType) DecodeStored(dst []float32, blocks []byte, skip int) {
-	q := d.quant()
-	q.run(dst, blocks, skip, q.stored())
+	d.decode(dst, blocks, skip, d.quant().stored())
 }
 
-func (q *quantType) run(dst []float32, blocks []byte, skip, size int) {
+func (d DType) decode(dst []float32, blocks []byte, skip, size int) {
+	q := d.quant()
 	blocks = blocks[skip/q.elements*size:]
 	skip %= q.elements
 	for len(dst) > 0 {
 		if skip == 0 && len(dst) >= q.elements {
-			q.decode(dst[:q.elements], blocks[:size])
+			d.decodeBlock(dst[:q.elements], blocks[:size])
 			dst = dst[q.elements:]
 		} else {
 			var whole [256]float32
-			q.decode(whole[:q.elements], blocks[:size])
+			d.decodeBlock(whole[:q.elements], blocks[:size])
 			dst = dst[copy(dst, whole[skip:q.elements]):]
 			skip = 0
 		}
 		blocks = blocks[size:]
+	}
+}
+
+// decodeBlock is the definition of the types: the elements of one block, in float32 arithmetic of one rounding an operation, as
+// the reference's. Fields are found from the front or from the end, so that blocks of both widths are read.
+func (d DType) decodeBlock(y []float32, b []byte) {
+	switch d { // not a table of functions, whose slices would escape to the heap
+	case Q4_0:
+		decodeQ4_0(y, b)
+	case Q4_1:
+		decodeQ4_1(y, b)
+	case Q5_0:
+		decodeQ5_0(y, b)
+	case Q5_1:
+		decodeQ5_1(y, b)
+	case Q8_0:
+		decodeQ8_0(y, b)
+	case Q2_K:
+		decodeQ2_K(y, b)
+	case Q3_K:
+		decodeQ3_K(y, b)
+	case Q4_K:
+		decodeQ4_K(y, b)
+	case Q5_K:
+		decodeQ5_K(y, b)
+	case Q6_K:
+		decodeQ6_K(y, b)
+	case Q8_K:
+		decodeQ8_K(y, b)
 	}
 }
 

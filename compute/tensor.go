@@ -50,6 +50,13 @@ type Source interface {
 	Read(dst []float32) error
 }
 
+// RawSource is a Source that can also write the bytes that a device keeps: little-endian elements, row-major, or whole blocks
+// (DType.Stored of them), without decoding. Sources of block-quantised types are RawSources.
+type RawSource interface {
+	Source
+	ReadRaw(dst []byte) error
+}
+
 // Values is a Source over a slice.
 type Values struct {
 	Data []float32
