@@ -106,7 +106,7 @@ type Model struct {
 	Config
 	token      *nn.Embedding
 	extra      *nn.Embedding // token with the rows of Extend; nil without
-	position   *nn.Param // [MaxPositions HiddenSize]
+	position   *nn.Param     // [MaxPositions HiddenSize]
 	layers     []*layer
 	final      *nn.LayerNorm
 	projection *projection // nil in encoders without one
