@@ -82,7 +82,7 @@ func (g *nvidia) normal(n int) []float32 {
 	out := make([]float32, n)
 	key := [2]uint32{uint32(g.seed), uint32(g.seed >> 32)}
 	for i := range out {
-		w := philox4x32([4]uint32{g.offset, 0, uint32(i), 0}, key)
+		w := Philox([4]uint32{g.offset, 0, uint32(i), 0}, key)
 		u, v := float64(w[0])*unit+unit/2, float64(w[1])*turn+turn/2
 		out[i] = float32(math.Sqrt(-2*math.Log(u)) * math.Sin(v))
 	}

@@ -168,16 +168,15 @@ func (c *chunker) add(unit []int, weight float64) {
 	}
 }
 
-// Weigh multiplies the states of one row of tokens, [len(weights) C], by the tokens' weights, and brings their mean back to
-// what it was, as A1111 does.
-func Weigh(states []float32, weights []float64) {
+// Weigh multiplies columns from … to of the states of one row of tokens, [len(weights) width], by the tokens' weights, and
+// brings their mean back to what it was, as A1111 does for every encoder.
+func Weigh(states []float32, width, from, to int, weights []float64) {
 	if !slices.ContainsFunc(weights, func(w float64) bool { return w != 1 }) {
 		return
 	}
-	width := len(states) / len(weights)
 	var before, after float64
 	for i, w := range weights {
-		for k := range width {
+		for k := from; k < to; k++ {
 			v := float64(states[i*width+k])
 			before += v
 			states[i*width+k] = float32(v * w)
@@ -188,7 +187,9 @@ func Weigh(states []float32, weights []float64) {
 	if scale-scale != 0 { // a mean of nothing cannot be brought back
 		return
 	}
-	for i, v := range states {
-		states[i] = float32(float64(v) * scale)
+	for i := range weights {
+		for k := from; k < to; k++ {
+			states[i*width+k] = float32(float64(states[i*width+k]) * scale)
+		}
 	}
 }

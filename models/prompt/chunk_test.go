@@ -114,7 +114,7 @@ func TestLongPrompts(t *testing.T) {
 // TestWeigh: the weighted numbers keep their mean.
 func TestWeigh(t *testing.T) {
 	states := []float32{1, 2, 3, 4, 5, 6}
-	Weigh(states, []float64{1, 2, 0.5})
+	Weigh(states, 2, 0, 2, []float64{1, 2, 0.5})
 	// 1 2 | 6 8 | 2.5 3 sum to 22.5, before to 21.
 	for i, want := range []float64{1, 2, 6, 8, 2.5, 3} {
 		if d := math.Abs(float64(states[i]) - want*21/22.5); d > 1e-6 {
@@ -122,12 +122,17 @@ func TestWeigh(t *testing.T) {
 		}
 	}
 	same := []float32{1, -1, 0.1}
-	Weigh(same, []float64{1, 1, 1})
+	Weigh(same, 1, 0, 1, []float64{1, 1, 1})
 	if !slices.Equal(same, []float32{1, -1, 0.1}) {
 		t.Errorf("weights of one change %v", same)
 	}
+	half := []float32{1, 10, 2, 20}
+	Weigh(half, 2, 1, 2, []float64{1, 3})
+	if !slices.Equal(half, []float32{1, 10 * 30 / 70., 2, 60 * 30 / 70.}) {
+		t.Errorf("one column of two: %v", half)
+	}
 	zero := []float32{1, -1}
-	Weigh(zero, []float64{2, 2})
+	Weigh(zero, 1, 0, 1, []float64{2, 2})
 	if zero[0] != 2 || zero[1] != -2 {
 		t.Errorf("a mean of nothing: %v", zero)
 	}
