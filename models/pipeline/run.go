@@ -250,9 +250,9 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 		if firstBad(next) >= 0 {
 			return nil, fmt.Errorf("the picture fell apart at step %d of %d: the denoiser gave numbers that are not finite on %s; try another sampler or a lower CFG scale, and run doctor", c-first+1, calls, j.dev.Name())
 		}
-		x = e.keep(next, sampler, c)
 		j.trace(i, fmt.Sprintf("step%02d.noise_pred", c-first), j.latentShape(), pred)
-		j.trace(i, fmt.Sprintf("step%02d.latents", c-first), j.latentShape(), x)
+		j.trace(i, fmt.Sprintf("step%02d.latents", c-first), j.latentShape(), next)
+		x = e.keep(next, sampler, c)
 		j.done++
 		j.spent += time.Since(start)
 		picture, err := j.look(ctx, c-first+1, denoised)
