@@ -58,8 +58,8 @@ const (
 	Q8_K DType = "Q8_K"
 )
 
-// quantised is the compute type of a quantised type, else F32.
-func (d DType) quantised() compute.DType {
+// Quantised is the compute type of a quantised type, F32 for others.
+func (d DType) Quantised() compute.DType {
 	for _, q := range compute.Quantised() {
 		if q.String() == string(d) {
 			return q
@@ -73,7 +73,7 @@ func (d DType) Block() (elements, bytes int) {
 	if n := d.Size(); n > 0 {
 		return 1, n
 	}
-	if q := d.quantised(); q != compute.F32 {
+	if q := d.Quantised(); q != compute.F32 {
 		return q.Block()
 	}
 	return 0, 0

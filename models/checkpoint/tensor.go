@@ -47,7 +47,7 @@ func (t Tensor) Floats(dst []float32, from int) error {
 		return err
 	}
 	if elems, _ := t.DType.Block(); elems > 1 {
-		return t.guard(func() { t.DType.quantised().Decode(dst, src, from%elems) })
+		return t.guard(func() { t.DType.Quantised().Decode(dst, src, from%elems) })
 	}
 	return t.guard(func() { decode(t.DType, dst, src) })
 }
