@@ -28,6 +28,12 @@ const (
 	IconSave     Icon = `<path d="M12 4v10.5M7.5 10.5l4.5 4.5 4.5-4.5M4.5 19.5h15"/>`
 	IconWarning  Icon = `<path d="M12 4.5l8.5 15h-17z"/><path d="M12 10v4.2M12 16.8v0.4"/>`
 	IconInfo     Icon = `<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5.2M12 7.6v0.4"/>`
+	IconTrain    Icon = `<path d="M4 4.5v15h16"/><path d="M7 8c1.6 5.2 4.4 7.6 12.5 8"/><circle cx="7" cy="8" r="0.6"/>`
+	IconModels   Icon = `<path d="M12 3.5l8 4.2v8.6l-8 4.2-8-4.2V7.7z"/><path d="M4.3 7.9L12 12l7.7-4.1M12 12v8.2"/>`
+	IconPause    Icon = `<path d="M8.5 5.5v13M15.5 5.5v13"/>`
+	IconPlay     Icon = `<path d="M8 5.5l10.5 6.5L8 18.5z"/>`
+	IconReport   Icon = `<path d="M6 3.5h8.5L18.5 7.5v13H6z"/><path d="M14 3.5V8h4.5M9 12h6.5M9 15.5h6.5"/>`
+	IconCheck    Icon = `<path d="M5 12.5l4.5 4.5L19 7.5"/>`
 	IconSpark    Icon = `<path d="M12 4c.6 5 3 7.4 8 8-5 .6-7.4 3-8 8-.6-5-3-7.4-8-8 5-.6 7.4-3 8-8z"/>`
 )
 
