@@ -36,6 +36,9 @@ func New(samplerID, scheduleID string, c Config, steps int) (Sampler, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if c.ClassName == FlowClass {
+		return newFlow(c, steps)
+	}
 	tr, err := newTraining(c)
 	if err != nil {
 		return nil, err
