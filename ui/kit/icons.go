@@ -22,6 +22,7 @@ const (
 	IconDown     Icon = `<path d="M6.5 9.5l5.5 5.5 5.5-5.5"/>`
 	IconClose    Icon = `<path d="M6.5 6.5l11 11M17.5 6.5l-11 11"/>`
 	IconFolder   Icon = `<path d="M3.5 7v10a2 2 0 0 0 2 2h13a2 2 0 0 0 2-2V9a2 2 0 0 0-2-2h-7l-2-2h-4a2 2 0 0 0-2 2z"/>`
+	IconArchive  Icon = `<path d="M4 8.5h16v10a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 18.5zM3.5 4.5h17v4h-17z"/><path d="M10 12h4"/>`
 	IconPanel    Icon = `<rect x="3.5" y="5" width="17" height="14" rx="2"/><path d="M15 5v14"/>`
 	IconSwap     Icon = `<path d="M4 9h15M15.5 5.5L19 9l-3.5 3.5M20 15H5M8.5 11.5L5 15l3.5 3.5"/>`
 	IconPlus     Icon = `<path d="M12 5.5v13M5.5 12h13"/>`
@@ -81,4 +82,35 @@ func (g *glyph) paint() {
 		g.img.Refresh()
 	}
 	g.img.Show()
+}
+
+// Mark is a small drawing that stands before text.
+type Mark struct {
+	surface
+	icon Icon
+	role fyne.ThemeColorName
+}
+
+// NewMark makes a drawing in a role's colour.
+func NewMark(icon Icon, role fyne.ThemeColorName) *Mark {
+	m := &Mark{icon: icon, role: role}
+	m.ExtendBaseWidget(m)
+	return m
+}
+
+// Set changes the drawing and its colour.
+func (m *Mark) Set(icon Icon, role fyne.ThemeColorName) {
+	m.icon, m.role = icon, role
+	m.Refresh()
+}
+
+// CreateRenderer implements fyne.Widget.
+func (m *Mark) CreateRenderer() fyne.WidgetRenderer {
+	g := newGlyph(m.icon, m.role)
+	return &painter{
+		objects: []fyne.CanvasObject{g.img},
+		min:     func() fyne.Size { return fyne.NewSize(16, 16) },
+		layout:  g.img.Resize,
+		refresh: func() { g.set(m.icon, m.role) },
+	}
 }
