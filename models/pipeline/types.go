@@ -63,7 +63,9 @@ type Result struct {
 	Seeds     []uint64
 	Prompts   []string           // of every picture: alternatives and wildcards chosen
 	Negatives []string           // likewise
+	LoRAs     []LoRA             // that were applied
 	Edited    bool               // the pictures began from one that was given
+	Masked    bool               // and only a part of it was made new
 	Request   Request            // as run: every default filled in; without its pictures and numbers
 	Seconds   map[string]float64 // by phase, and "total"
 	Device    string
