@@ -105,7 +105,8 @@ var activations = map[string]compute.Act{"quick_gelu": compute.ActQuickGELU, "ge
 type Model struct {
 	Config
 	token      *nn.Embedding
-	position   *nn.Param // [MaxPositions HiddenSize]
+	extra      *nn.Embedding // token with the rows of Extend; nil without
+	position   *nn.Param     // [MaxPositions HiddenSize]
 	layers     []*layer
 	final      *nn.LayerNorm
 	projection *projection // nil in encoders without one
@@ -158,6 +159,29 @@ func New(s *nn.Scope, c Config) (*Model, error) {
 	return m, s.Finish("position_ids")
 }
 
+// Extend adds rows of HiddenSize values to the token embedding, whose ids follow on from the vocabulary, in place of those
+// that were added before: the learned vectors of textual inversion (Gal et al. 2022). No values take them away. Graphs that
+// were recorded before keep what they had.
+func (m *Model) Extend(values []float32) error {
+	if m.extra = nil; len(values) == 0 {
+		return nil
+	}
+	table, err := m.token.Table.WithAppended(values)
+	if err != nil {
+		return fmt.Errorf("the text encoder has vectors of %d numbers, and the embedding has %d numbers in all: it was made for another family: %w", m.HiddenSize, len(values), err)
+	}
+	m.extra = &nn.Embedding{Table: table}
+	return nil
+}
+
+// Tokens is the number of ids that the encoder knows, with those of Extend.
+func (m *Model) Tokens() int {
+	if m.extra != nil {
+		return m.extra.Table.Shape[0]
+	}
+	return m.VocabSize
+}
+
 // Output is everything that an encoder answers.
 type Output struct {
 	HiddenStates []*compute.Tensor // [B T C]: the embeddings, then after each layer, before the final norm
@@ -170,7 +194,12 @@ type Output struct {
 func (m *Model) Forward(ids, pool *compute.Tensor) Output { return m.Encode(m.Words(ids), pool) }
 
 // Words looks up the vectors of ids [B T], [B T C].
-func (m *Model) Words(ids *compute.Tensor) *compute.Tensor { return m.token.Forward(ids) }
+func (m *Model) Words(ids *compute.Tensor) *compute.Tensor {
+	if m.extra != nil {
+		return m.extra.Forward(ids)
+	}
+	return m.token.Forward(ids)
+}
 
 // Encode is Forward for words [B T C] that were looked up, or learned beside the vocabulary.
 func (m *Model) Encode(words, pool *compute.Tensor) Output {

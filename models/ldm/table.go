@@ -6,29 +6,40 @@ import (
 )
 
 // Table translates the names of modules between the original layout and that of diffusers.
-type Table struct{ to, from map[string]string }
+type Table struct {
+	to   map[string]string
+	from map[string][]string // what depends on the network's shape has several
+}
 
-func newTable() *Table { return &Table{map[string]string{}, map[string]string{}} }
+func newTable() *Table { return &Table{map[string]string{}, map[string][]string{}} }
 
 func (t *Table) add(original, diffusers string) {
 	t.to[original] = diffusers
-	t.from[diffusers] = original
+	t.from[diffusers] = append(t.from[diffusers], original)
 }
 
 // Diffusers is the name in the layout of diffusers; names that the table does not know stay as they are.
-func (t *Table) Diffusers(name string) string { return replace(t.to, name) }
-
-// Original is the name in the original layout.
-func (t *Table) Original(name string) string { return replace(t.from, name) }
-
-// replace translates the longest leading part of a dotted name that m has.
-func replace(m map[string]string, name string) string {
+func (t *Table) Diffusers(name string) string {
 	for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '.') {
-		if other, ok := m[name[:end]]; ok {
+		if other, ok := t.to[name[:end]]; ok {
 			return other + name[end:]
 		}
 	}
 	return name
+}
+
+// Originals is what networks in the original layout may call what is this name in that of diffusers.
+func (t *Table) Originals(name string) []string {
+	for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '.') {
+		if others, ok := t.from[name[:end]]; ok {
+			list := make([]string, len(others))
+			for i, other := range others {
+				list[i] = other + name[end:]
+			}
+			return list
+		}
+	}
+	return []string{name}
 }
 
 // most bounds the blocks of a network that names are made for, more than any sound network has.

@@ -10,7 +10,7 @@ type Linear struct {
 
 // NewLinear takes weight and, where wanted, bias from s.
 func NewLinear(s *Scope, in, out int, bias bool) *Linear {
-	l := &Linear{Weight: s.Param("weight", UniformInit(in), out, in)}
+	l := &Linear{Weight: s.Matrix("weight", UniformInit(in), out, in)}
 	if bias {
 		l.Bias = s.Param("bias", UniformInit(in), out)
 	}

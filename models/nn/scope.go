@@ -194,6 +194,16 @@ func (s *Scope) Param(leaf string, init Init, shape ...int) *Param {
 	return s.take(leaf, init, shape, shape, nil)
 }
 
+// Matrix takes a parameter that only products read, as their second operand: the weight of a Linear. A block-quantised one stays
+// so on the device.
+func (s *Scope) Matrix(leaf string, init Init, out, in int) *Param {
+	p := s.take(leaf, init, []int{out, in}, []int{out, in}, nil)
+	if src, ok := p.Source.(*Stored); ok {
+		src.matrix = in%4 == 0 // products read rows by fours
+	}
+	return p
+}
+
 // Kernel takes a convolution's weight, in checkpoints [Co Ci/groups Kh Kw], as [Co Kh Kw Ci/groups].
 func (s *Scope) Kernel(leaf string, co, ci, kh, kw int) *Param {
 	return s.take(leaf, UniformInit(ci*kh*kw), []int{co, ci, kh, kw}, []int{co, kh, kw, ci}, &permutation{outer: co, rows: ci, cols: kh * kw})
@@ -239,7 +249,8 @@ func readable(d checkpoint.DType) bool {
 	case checkpoint.F32, checkpoint.F16, checkpoint.BF16, checkpoint.F64, checkpoint.F8E4M3, checkpoint.F8E5M2:
 		return true
 	}
-	return false
+	elements, _ := d.Block()
+	return elements > 1
 }
 
 // sameShape compares shapes, ignoring axes of extent 1 at their ends.

@@ -16,15 +16,11 @@ import (
 
 // parts is the networks of a model, built over the tensors of an open model.
 type parts struct {
-	text      *clip.Model
-	text2     *clip.Model // nil but in Stable Diffusion XL
-	unet      *unet.Model
+	conditioned
 	vae       *vae.Model
 	tiny      *taesd.Coder  // a small decoder for previews; nil where there is none
 	upscaler  *gan.Upscaler // nil where the model has none
 	scheduler diffusion.Config
-
-	scopes map[string]*nn.Scope // of the networks that a LoRA may change, by their names in files
 }
 
 func newParts(m *catalog.Model) (*parts, error) {
@@ -40,17 +36,9 @@ func newParts(m *catalog.Model) (*parts, error) {
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
 	}
-	p := parts{scopes: map[string]*nn.Scope{}}
+	var p parts
 	var err error
-	if p.text, p.scopes["text_encoder"], err = newText(m, &m.TextEncoder); err != nil {
-		return nil, err
-	}
-	if m.TextEncoder2.Here() {
-		if p.text2, p.scopes["text_encoder_2"], err = newText(m, &m.TextEncoder2); err != nil {
-			return nil, err
-		}
-	}
-	if p.unet, p.scopes["unet"], err = newUNet(m); err != nil {
+	if p.conditioned, err = newConditioned(m); err != nil {
 		return nil, err
 	}
 	if p.vae, err = newVAE(m); err != nil {

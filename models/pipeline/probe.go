@@ -9,6 +9,7 @@ import (
 
 	"atelier/compute"
 	"atelier/models/catalog"
+	"atelier/models/clip"
 	"atelier/models/gan"
 	"atelier/models/nn"
 	"atelier/models/unet"
@@ -28,6 +29,7 @@ func Components() []string {
 // ProbeOptions are the choices of Probe.
 type ProbeOptions struct {
 	Activations bool // also give the denoiser's intermediate results, as act.<module>
+	LoRAs       []LoRA
 }
 
 // probe builds one component's graph over its inputs and names the outputs.
@@ -40,6 +42,7 @@ type probe struct {
 	err     error
 
 	activations bool
+	adapters    adapters
 }
 
 // Probe runs one part of a model on given tensors:
@@ -61,13 +64,10 @@ type probe struct {
 // Inputs that the component doesn't need are ignored; warnings says which.
 func Probe(ctx context.Context, dev compute.Device, m *catalog.Model, component string, in map[string]Tensor, o ProbeOptions) (out map[string]Tensor, warnings []string, err error) {
 	p := &probe{in: in, used: map[string]bool{}, g: compute.NewGraph(), feed: map[string][]float32{}, spatial: map[string]bool{}, activations: o.Activations}
+	defer p.adapters.close()
 	switch component {
-	case "text_encoder":
-		err = p.textEncoder(m, &m.TextEncoder)
-	case "text_encoder_2":
-		err = p.textEncoder(m, &m.TextEncoder2)
-	case "unet":
-		err = p.unet(m)
+	case textEncoder, textEncoder2, denoiser:
+		warnings, err = p.conditioned(m, component, o.LoRAs)
 	case "controlnet":
 		err = p.control(m)
 	case "vae.encode", "vae.decode":
@@ -87,14 +87,15 @@ func Probe(ctx context.Context, dev compute.Device, m *catalog.Model, component 
 	if err != nil {
 		return nil, nil, err
 	}
+	var unneeded []string
 	for name := range in {
 		if !p.used[name] {
-			warnings = append(warnings, fmt.Sprintf("%s does not need the input %s", component, name))
+			unneeded = append(unneeded, fmt.Sprintf("%s does not need the input %s", component, name))
 		}
 	}
-	sort.Strings(warnings)
+	sort.Strings(unneeded)
 	out, err = p.run(ctx, dev)
-	return out, warnings, err
+	return out, append(warnings, unneeded...), err
 }
 
 // take finds an input of the given rank; an extent that is not 0 in want must be matched.
@@ -166,11 +167,33 @@ func (p *probe) output(name string, t *compute.Tensor) {
 	p.g.Output(name, t)
 }
 
-func (p *probe) textEncoder(m *catalog.Model, part *catalog.Part) error {
-	text, _, err := newText(m, part)
-	if err != nil {
-		return err
+// conditioned runs a text encoder or the denoiser, with adapters.
+func (p *probe) conditioned(m *catalog.Model, component string, list []LoRA) (warnings []string, err error) {
+	var names []string // all, to tell layers that are elsewhere from layers that are nowhere
+	if len(list) == 0 {
+		names = []string{component}
 	}
+	c, err := newConditioned(m, names...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.adapters.use(c.networks(), list, m.Path); err != nil {
+		return nil, err
+	}
+	switch {
+	case component == textEncoder && c.text != nil:
+		err = p.textEncoder(c.text)
+	case component == textEncoder2 && c.text2 != nil:
+		err = p.textEncoder(c.text2)
+	case component == denoiser && c.unet != nil:
+		p.unet(c.unet)
+	default:
+		err = lacks(m, component)
+	}
+	return p.adapters.warnings, err
+}
+
+func (p *probe) textEncoder(text *clip.Model) error {
 	ids := p.take("input_ids", 0, 0)
 	if p.err != nil {
 		return nil
@@ -180,8 +203,8 @@ func (p *probe) textEncoder(m *catalog.Model, part *catalog.Part) error {
 		return fmt.Errorf("the input input_ids has %d tokens a row, and this text encoder has %d positions", n, text.MaxPositions)
 	}
 	for _, id := range ids.Data {
-		if id < 0 || int(id) >= text.VocabSize || id != float32(int(id)) {
-			return fmt.Errorf("the input input_ids has %v, which is not a token from 0 to %d", id, text.VocabSize-1)
+		if id < 0 || int(id) >= text.Tokens() || id != float32(int(id)) {
+			return fmt.Errorf("the input input_ids has %v, which is not a token from 0 to %d", id, text.Tokens()-1)
 		}
 	}
 	pool := make([]float32, b*n)
@@ -263,11 +286,7 @@ const midResidual = "mid_block_res_sample"
 
 func downResidual(i int) string { return fmt.Sprintf("down_block_res_samples.%d", i) }
 
-func (p *probe) unet(m *catalog.Model) error {
-	u, _, err := newUNet(m)
-	if err != nil {
-		return err
-	}
+func (p *probe) unet(u *unet.Model) {
 	in := p.denoiser(&u.Config)
 	if _, given := p.in[midResidual]; given && p.err == nil {
 		for i, ch := range u.Skips() {
@@ -278,7 +297,6 @@ func (p *probe) unet(m *catalog.Model) error {
 	if p.err == nil {
 		p.output("sample", u.Predict(in, p.watch()))
 	}
-	return nil
 }
 
 func (p *probe) control(m *catalog.Model) error {

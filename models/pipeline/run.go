@@ -77,6 +77,11 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 		if err := j.prepareWords(ctx, i); err != nil {
 			return err
 		}
+		for _, w := range j.adapters.warnings {
+			if !slices.Contains(out.Warnings, w) {
+				out.Warnings = append(out.Warnings, w)
+			}
+		}
 		m, err := j.one(ctx, i)
 		if err != nil {
 			return err
@@ -94,6 +99,9 @@ func (j *job) prepareWords(ctx context.Context, i int) error {
 	r := j.Request.picture(i)
 	var err error
 	if j.script, err = newScript(r); err != nil {
+		return err
+	}
+	if err := j.adapters.use(j.parts.networks(), j.script.loras, j.model.Path); err != nil {
 		return err
 	}
 	if s := j.setting(r); i == 0 || s != j.stages.setting {

@@ -71,15 +71,11 @@ func (x *sdxl) encode(states, pooled string, ids1, ids2 goldentest.Tensor) {
 func (x *sdxl) walk(latents, sizes goldentest.Tensor) {
 	x.t.Helper()
 	const steps, guidance = 5, 6.0
-	u, _, err := newUNet(x.m)
+	networks, err := newConditioned(x.m)
 	must(x.t, err)
-	text, _, err := newText(x.m, &x.m.TextEncoder)
-	must(x.t, err)
-	second, _, err := newText(x.m, &x.m.TextEncoder2)
-	must(x.t, err)
-	p := &parts{text: text, text2: second, unet: u}
+	p := &parts{conditioned: networks}
 	g := compute.NewGraph()
-	g.Output("prediction", u.Predict(p.denoiserInputs(g, setting{h: latents.Shape[2], w: latents.Shape[3], guided: true}), nil))
+	g.Output("prediction", p.unet.Predict(p.denoiserInputs(g, setting{h: latents.Shape[2], w: latents.Shape[3], guided: true}), nil))
 	plan, err := g.Compile(x.dev.Limits())
 	must(x.t, err)
 	exe, err := x.dev.Load(context.Background(), plan)

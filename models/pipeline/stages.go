@@ -19,12 +19,13 @@ type stage struct {
 
 // setting is what plans are compiled for.
 type setting struct {
-	h, w    int  // latents
-	guided  bool // the denoiser runs the unconditional half beside the conditional one
-	chunks  int  // rows of tokens of a text
-	skip    int  // of the text encoder's layers, counted from the end, the one that is read: 1 is the last
-	learned bool // texts may have words that the vocabulary lacks
-	given   bool // pictures are encoded, too
+	h, w    int    // latents
+	guided  bool   // the denoiser runs the unconditional half beside the conditional one
+	chunks  int    // rows of tokens of a text
+	skip    int    // of the text encoder's layers, counted from the end, the one that is read: 1 is the last
+	learned bool   // texts may have words that the vocabulary lacks
+	given   bool   // pictures are encoded, too
+	loras   string // key of the adapters that are added to the weights
 }
 
 // rows is the batch of the text encoder and of the denoiser.

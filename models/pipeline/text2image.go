@@ -43,9 +43,10 @@ type Text2Image struct {
 	parts   *parts
 	preview *preview
 
-	mu      sync.Mutex // held by a run
-	stages  *stages    // of the latest setting; nil before the first run
-	learned []learned  // words beside the vocabulary, in order of loading
+	mu       sync.Mutex // held by a run
+	stages   *stages    // of the latest setting; nil before the first run
+	learned  []learned  // words beside the vocabulary, in order of loading
+	adapters adapters
 }
 
 // NewText2Image builds the networks of an open model, which must stay open. The device is not touched before the first run.
@@ -71,6 +72,7 @@ func (t *Text2Image) Close() {
 		t.stages.close()
 		t.stages = nil
 	}
+	t.adapters.close()
 }
 
 // Info says what the model wants where the person is silent. Hash is left out: see ModelHash.
@@ -252,7 +254,7 @@ func (t *Text2Image) setting(r Request) setting {
 		s.skip = 1 // it reads the layer before the last of both encoders, whatever is asked for, as A1111 does
 	}
 	if words, err := newScript(r); err == nil { // as Resolve has seen
-		s.chunks = t.chunks(words, s.guided)
+		s.chunks, s.loras = t.chunks(words, s.guided), loraKey(words.loras)
 	}
 	return s
 }
@@ -269,6 +271,9 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.adapt(r); err != nil {
+		return 0, err
+	}
 	s, err := t.plan(t.setting(r))
 	if err != nil {
 		return 0, err
@@ -288,6 +293,9 @@ func (t *Text2Image) Warm(ctx context.Context, r Request) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.adapt(r); err != nil {
+		return err
+	}
 	if err := t.prepare(ctx, t.setting(r)); err != nil || !t.stages.together {
 		return err
 	}

@@ -72,6 +72,7 @@ type Result struct {
 	PeakBytes int64
 	Model     string // name of the model
 	ModelHash string // first ten hex digits of its weights' SHA-256, as A1111 writes it
+	Warnings  []string
 }
 
 // ModelInfo says what a model wants where the person is silent, and what it can do.

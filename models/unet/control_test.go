@@ -85,6 +85,8 @@ func (z zeros) Get(name string) (checkpoint.Tensor, bool) {
 func (z zeros) Metadata() map[string]string { return nil }
 func (z zeros) Close() error                { return nil }
 
+func last(names []string) string { return names[len(names)-1] }
+
 // original is the checkpoint that a network would have in the original layout.
 func original(s *nn.Scope, table *ldm.Table, prefix string) zeros {
 	out := zeros{}
@@ -93,7 +95,7 @@ func original(s *nn.Scope, table *ldm.Table, prefix string) zeros {
 		if len(shape) == 4 {
 			shape = []int{shape[0], shape[3], shape[1], shape[2]}
 		}
-		out[prefix+table.Original(p.Name)] = shape
+		out[prefix+last(table.Originals(p.Name))] = shape
 	}
 	return out
 }
