@@ -17,6 +17,7 @@ import (
 	"atelier/app/dataset"
 	"atelier/app/engine"
 	"atelier/app/library"
+	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
 	"atelier/models/prompt"
@@ -73,6 +74,13 @@ type imageCmd struct {
 	Wildcards       string   `placeholder:"DIR" help:"Folder of text files: __name__ in a prompt becomes a line of name.txt."`
 	Lora            []string `name:"lora" sep:"none" placeholder:"NAME:WEIGHT" help:"Adapter to apply, beside those that the prompt names as <lora:name:weight>; may be repeated."`
 
+	Embedding    []string `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
+	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder or a file."`
+	ControlImage string   `placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
+	ControlScale float64  `default:"1" help:"With --control: how much it counts, 0-10."`
+	ControlStart float64  `help:"With --control: from which part of the steps on, 0-1."`
+	ControlEnd   float64  `default:"1" help:"With --control: up to which part of the steps, 0-1."`
+
 	Init     string  `placeholder:"FILE" help:"Picture to begin from (PNG, JPEG, GIF, BMP, WebP, or tensor \"image01\", B C H W in 0-1, of a safetensors file)."`
 	Strength float64 `help:"With --init: how much is made new, 0-1; 0 is 0.75."`
 	Mask     string  `placeholder:"FILE" help:"With --init: picture that is white where something is made new (or tensor \"mask\" of a safetensors file)."`
@@ -114,6 +122,8 @@ type made struct {
 	Init    string             `json:"init,omitempty"`
 	Mask    string             `json:"mask,omitempty"`
 	Strong  float64            `json:"strength,omitempty"`
+	Control string             `json:"control,omitempty"`
+	Warn    []string           `json:"warnings,omitempty"`
 }
 
 type madeLora struct {
@@ -151,6 +161,13 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Control != "" || c.ControlImage != "" {
+		close, err := c.follow(&req)
+		if err != nil {
+			return err
+		}
+		defer close()
+	}
 	opened := time.Since(start).Round(time.Millisecond).Seconds()
 	bar := newProgressBar(c.JSON)
 	res, err := pipe.Run(ctx, req, bar.report)
@@ -172,6 +189,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(m)
 	}
+	for _, w := range res.Warnings {
+		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
 	for i, f := range m.Files {
 		fmt.Printf("%s  seed %d\n", f, m.Seeds[i])
 	}
@@ -184,7 +204,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 	r := res.Request
 	m := made{Seed: res.Seeds[0], Seeds: res.Seeds, Seconds: res.Seconds, Device: res.Device, Peak: res.PeakBytes, Model: res.Model,
 		Width: res.Images[0].Rect.Dx(), Height: res.Images[0].Rect.Dy(), Steps: r.Steps, CFG: r.CFG, Sampler: r.Sampler, Sched: r.Schedule,
-		RNG: r.RNG, Eta: r.Eta, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask}
+		RNG: r.RNG, Eta: r.Eta, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask, Control: c.Control, Warn: res.Warnings}
 	if res.Edited {
 		m.Strong = r.Strength
 	}
@@ -199,7 +219,7 @@ func (c *imageCmd) request(pipe *pipeline.Text2Image) (pipeline.Request, *record
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
 		RNG: c.RNG, Eta: c.Eta, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
-	if err := c.words(&req); err != nil {
+	if err := c.words(&req, pipe); err != nil {
 		return req, nil, err
 	}
 	if err := c.picture(&req); err != nil {
@@ -217,12 +237,17 @@ func (c *imageCmd) request(pipe *pipeline.Text2Image) (pipeline.Request, *record
 }
 
 // words reads what the prompt's words stand for.
-func (c *imageCmd) words(req *pipeline.Request) error {
+func (c *imageCmd) words(req *pipeline.Request, pipe *pipeline.Text2Image) error {
 	if c.Wildcards != "" {
 		if info, err := os.Stat(c.Wildcards); err != nil || !info.IsDir() {
 			return fmt.Errorf("--wildcards %s is not a folder; choose one with text files", c.Wildcards)
 		}
 		req.Wildcards = os.DirFS(c.Wildcards)
+	}
+	for _, path := range c.Embedding {
+		if err := pipe.LearnFile(path); err != nil {
+			return err
+		}
 	}
 	for _, text := range c.Lora {
 		rest, list := prompt.LoRAs("<lora:" + text + ">")
@@ -256,6 +281,30 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 		req.Padding = -1
 	}
 	return err
+}
+
+// follow opens the ControlNet and the picture that it follows; close it when the picture is made.
+func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error) {
+	if c.Control == "" || c.ControlImage == "" {
+		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
+	}
+	picture, err := readPixels(c.ControlImage, "control")
+	if err != nil {
+		return nil, err
+	}
+	m, err := catalog.Open(c.Control, catalog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	net, err := pipeline.NewControlNet(m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	if c.ControlScale > 0 { // at 0 it does not count
+		req.Controls = append(req.Controls, pipeline.Control{Net: net, Picture: picture, Scale: c.ControlScale, Start: c.ControlStart, End: c.ControlEnd})
+	}
+	return m.Close, nil
 }
 
 // readPixels reads a picture file, or a picture of numbers in [0, 1], B C H W, from a safetensors file.

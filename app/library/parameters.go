@@ -56,7 +56,7 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 			m.RNG = n.Label
 		}
 	}
-	m.ClipSkip, m.Eta, m.Rescale = r.ClipSkip, r.Eta, r.GuidanceRescale
+	m.Loras, m.ClipSkip, m.Eta, m.Rescale = result.LoRAHashes, r.ClipSkip, r.Eta, r.GuidanceRescale
 	if m.Edited = result.Edited; m.Edited {
 		m.Strength = r.Strength
 	}
