@@ -36,9 +36,19 @@ type Request struct {
 	OnlyMasked bool    // work on the mask's surroundings alone, at the size asked for, and put them back
 	Padding    int     // of those surroundings, in pixels of Init, 0–256; 0 is 32, −1 none
 
+	Controls []Control // pictures that the new one follows
+
 	Latents []float32   // first noise, unit variance, B C H W; nil draws it from Seed
 	Noises  [][]float32 // of one picture: all further noise in order of use, in place of what Seed draws
 	Trace   Tracer      // nil, or receives the numbers of every step
+}
+
+// Control is a picture that a new one follows, as a ControlNet was trained to (edges, depth, poses …).
+type Control struct {
+	Net        *ControlNet
+	Picture    *Pixels
+	Scale      float64 // of its influence; 1 where it is 0
+	Start, End float64 // the part of the steps at which it counts; End is 1 where it is 0
 }
 
 // LoRA is an adapter by name, with its weights.
@@ -63,7 +73,9 @@ type Result struct {
 	Seeds     []uint64
 	Prompts   []string           // of every picture: alternatives and wildcards chosen
 	Negatives []string           // likewise
+	LoRAs     []LoRA             // that were applied
 	Edited    bool               // the pictures began from one that was given
+	Masked    bool               // and only a part of it was made new
 	Request   Request            // as run: every default filled in; without its pictures and numbers
 	Seconds   map[string]float64 // by phase, and "total"
 	Device    string
