@@ -68,7 +68,7 @@ func NewWith(c Config, o Options) (Sampler, error) {
 		return nil, err
 	}
 	if c.ClassName == FlowClass {
-		return newFlow(c, steps)
+		return newFlow(c, o.Steps)
 	}
 	tr, err := newTraining(c)
 	if err != nil {
