@@ -44,7 +44,7 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	defer report()
 	sound := audio.New()
 	defer sound.Close()
-	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, RNG: rngName, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
+	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
 	return nil
 }
 
@@ -174,7 +174,7 @@ func (s *studio) prepare(ctx context.Context) {
 	}
 }
 
-func (s *studio) warm(ctx context.Context, pipe *pipeline.Text2Image) {
+func (s *studio) warm(ctx context.Context, pipe pipeline.Pipeline) {
 	if s.busy.take(ctx) != nil {
 		return
 	}

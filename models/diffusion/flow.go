@@ -58,10 +58,10 @@ func (f *flow) InitNoiseSigma() float64 { return 1 }
 // ScaleInput leaves x as it is.
 func (f *flow) ScaleInput(_ int, x []float32) []float32 { return x }
 
-// Stages is 1: no step looks ahead.
+// Stages is 1: a step is one call.
 func (f *flow) Stages() int { return 1 }
 
-// Level gives the shares of picture and noise at call i: 1 − s and s.
+// Level is x on its straight path.
 func (f *flow) Level(i int) (alpha, sigma float64) { return 1 - f.times[i], f.times[i] }
 
 // Step goes along the velocity from one s to the next.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -22,16 +23,18 @@ type job struct {
 	entered time.Time
 	seconds map[string]float64
 
-	done, total int                 // model calls, over the whole batch
-	finished    int                 // pictures
-	spent       time.Duration       // in them
-	canvas      *canvas             // nil without a given picture
-	script      *script             // of the picture in progress
-	encoded     map[string]*encoded // the texts of the job
-	context     []float32           // the text's states at this step: the unconditional row first where guided
-	pooled      []float32           // its pooled states likewise, of models that read them
-	picks       map[int]bool        // calls of each picture after which a preview is decoded
-	decoded     bool                // a decoded preview of this picture was shown
+	done, total int                  // model calls, over the whole batch
+	finished    int                  // pictures
+	spent       time.Duration        // in them
+	canvas      *canvas              // nil without a given picture
+	controls    map[string][]float32 // what the denoiser is to follow at this step
+	script      *script              // of the picture in progress
+	warnings    []string             // of words that were passed over
+	encoded     map[string]*encoded  // the texts of the job
+	context     []float32            // the text's states at this step: the unconditional row first where guided
+	pooled      []float32            // its pooled states likewise, of models that read them
+	picks       map[int]bool         // calls of each picture after which a preview is decoded
+	decoded     bool                 // a decoded preview of this picture was shown
 }
 
 // Run makes the pictures of a request, one after the other. progress, where not nil, is called from Run's goroutine after
@@ -59,15 +62,19 @@ func (t *Text2Image) Run(ctx context.Context, r Request, progress func(Progress)
 }
 
 func (j *job) run(ctx context.Context) (*Result, error) {
-	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil}
+	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil}
 	r := &out.Request
 	r.Trace, r.Latents, r.Noises, r.Init, r.Mask, r.Wildcards = nil, nil, nil, nil, nil, nil
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		r.Controls[i].Picture = nil
+	}
 	err := j.pictures(ctx, out)
 	j.enter("")
 	j.seconds["total"] = seconds(time.Since(j.start))
 	_, out.PeakBytes = j.dev.Memory()
 	if err == nil {
-		out.ModelHash = j.model.Hash()
+		out.ModelHash, out.LoRAHashes = j.model.Hash(), j.adapters.hashes(out.LoRAs)
 	}
 	return out, err
 }
@@ -77,7 +84,7 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 		if err := j.prepareWords(ctx, i); err != nil {
 			return err
 		}
-		for _, w := range j.adapters.warnings {
+		for _, w := range append(slices.Clone(j.adapters.warnings), j.warnings...) {
 			if !slices.Contains(out.Warnings, w) {
 				out.Warnings = append(out.Warnings, w)
 			}
@@ -89,6 +96,7 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 		j.finished++
 		out.Images = append(out.Images, j.canvas.finish(m))
 		out.Seeds = append(out.Seeds, j.Seed+uint64(i))
+		out.LoRAs = j.script.loras
 		out.Prompts, out.Negatives = append(out.Prompts, j.script.prompt), append(out.Negatives, j.script.negative)
 	}
 	return nil
@@ -104,6 +112,7 @@ func (j *job) prepareWords(ctx context.Context, i int) error {
 	if err := j.adapters.use(j.parts.networks(), j.script.loras, j.model.Path); err != nil {
 		return err
 	}
+	j.warnings = append(j.warnings, j.learnNamed(j.script.prompt, j.script.negative)...)
 	if s := j.setting(r); i == 0 || s != j.stages.setting {
 		j.enter("load")
 		if err := j.prepare(ctx, s); err != nil {
@@ -247,6 +256,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 	for ; c < len(times); c++ {
 		start := time.Now()
 		j.say((c-first)/sampler.Stages() + 1)
+		j.follow((c - first) / sampler.Stages())
 		pred, err := m.predict(ctx, sampler.ScaleInput(c, x), times[c])
 		if err != nil {
 			return nil, err
@@ -297,6 +307,7 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	}
 	in := map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}
 	m.conditions(in)
+	maps.Copy(in, m.controls)
 	err := m.run(ctx, in, map[string][]float32{"prediction": m.answer})
 	if err != nil {
 		return nil, stageError(ctx, s.denoise, err)

@@ -36,9 +36,19 @@ type Request struct {
 	OnlyMasked bool    // work on the mask's surroundings alone, at the size asked for, and put them back
 	Padding    int     // of those surroundings, in pixels of Init, 0–256; 0 is 32, −1 none
 
+	Controls []Control // pictures that the new one follows
+
 	Latents []float32   // first noise, unit variance, B C H W; nil draws it from Seed
 	Noises  [][]float32 // of one picture: all further noise in order of use, in place of what Seed draws
 	Trace   Tracer      // nil, or receives the numbers of every step
+}
+
+// Control is a picture that a new one follows, as a ControlNet was trained to (edges, depth, poses …).
+type Control struct {
+	Net        *ControlNet
+	Picture    *Pixels
+	Scale      float64 // of its influence; 1 where it is 0
+	Start, End float64 // the part of the steps at which it counts; End is 1 where it is 0
 }
 
 // LoRA is an adapter by name, with its weights.
@@ -59,24 +69,28 @@ type Progress struct {
 
 // Result is what a job made.
 type Result struct {
-	Images    []*image.NRGBA
-	Seeds     []uint64
-	Prompts   []string           // of every picture: alternatives and wildcards chosen
-	Negatives []string           // likewise
-	Edited    bool               // the pictures began from one that was given
-	Request   Request            // as run: every default filled in; without its pictures and numbers
-	Seconds   map[string]float64 // by phase, and "total"
-	Device    string
-	PeakBytes int64
-	Model     string // name of the model
-	ModelHash string // first ten hex digits of its weights' SHA-256, as A1111 writes it
-	Warnings  []string
+	Images     []*image.NRGBA
+	Seeds      []uint64
+	Prompts    []string           // of every picture: alternatives and wildcards chosen
+	Negatives  []string           // likewise
+	LoRAs      []LoRA             // that were applied
+	LoRAHashes map[string]string  // of their files by name, as A1111 writes them
+	Edited     bool               // the pictures began from one that was given
+	Masked     bool               // and only a part of it was made new
+	Request    Request            // as run: every default filled in; without its pictures and numbers
+	Seconds    map[string]float64 // by phase, and "total"
+	Device     string
+	PeakBytes  int64
+	Model      string // name of the model
+	ModelHash  string // first ten hex digits of its weights' SHA-256, as A1111 writes it
+	Warnings   []string
 }
 
 // ModelInfo says what a model wants where the person is silent, and what it can do.
 type ModelInfo struct {
 	Name, Hash        string
-	Width, Height     int // own size, pixels
+	Kind              Kind // what a request's settings mean to it
+	Width, Height     int  // own size, pixels
 	MinSize, MaxSize  int
 	SizeStep          int // sizes are multiples of this
 	Steps             int
@@ -85,4 +99,14 @@ type ModelInfo struct {
 	Transparent       bool // pictures have an alpha channel
 	Examples          []string
 	MaxPromptTokens   int
+	Labels            []string // what a generator may be asked for; nil for any words, or none
 }
+
+// Kind is the sort of model, as far as a person's choices go.
+type Kind string
+
+// The kinds of models. Generators make a picture in one step, without sampler, guidance or negative prompt.
+const (
+	KindDiffusion Kind = ""
+	KindGenerator Kind = "generator"
+)
