@@ -87,7 +87,9 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(boolOrder(b.Skipped)-boolOrder(a.Skipped), strings.Compare(a.File, b.File))
 	})
-	r.Usable = len(r.usable)
+	if r.Usable = len(r.usable); r.Findings == nil {
+		r.Findings = []Finding{} // in JSON, none is a list too
+	}
 	usable := d.Usable(r)
 	r.Buckets = buckets.Count(usable.Items)
 	r.Balance = usable.balance()
