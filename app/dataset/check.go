@@ -207,15 +207,17 @@ func (it *Item) oddities(o CheckOptions, buckets *Buckets) []Finding {
 	return list
 }
 
-// plainCaptions reports whether most captions are single words, as where folders name classes.
+// wordy is how many words most captions must have for a single one to be too few.
+const wordy = 4
+
+// plainCaptions reports whether single words are captions enough here, as where folders name classes.
 func (d *Dataset) plainCaptions() bool {
-	single := 0
-	for _, it := range d.Items {
-		if len(strings.Fields(it.Caption)) <= 1 {
-			single++
-		}
+	lengths := make([]int, len(d.Items))
+	for i, it := range d.Items {
+		lengths[i] = len(strings.Fields(it.Caption))
 	}
-	return 2*single > len(d.Items)
+	slices.Sort(lengths)
+	return len(lengths) == 0 || lengths[len(lengths)/2] < wordy
 }
 
 // captionFinding says where a caption says next to nothing: fewer than two letters, or one word among sentences.
