@@ -63,6 +63,7 @@ type Item struct {
 	turn    int      // EXIF orientation, 1 to 8
 	problem *Finding // why the picture cannot be read, as far as the header tells
 	file    file
+	group   string                  // what a split must not part, such as a typeface; empty where looks decide
 	look    atomic.Pointer[measure] // once the pixels have been looked at
 }
 
@@ -79,10 +80,22 @@ type Dataset struct {
 // Open lists the pictures and captions of a folder, with all folders in it, or of a zip archive. It reads headers and captions,
 // no pixels; Check does that. Files that are no pictures are passed over. The error says why the set as a whole cannot be used.
 func Open(path string, o Options) (*Dataset, error) {
-	o = o.filled()
+	d, files, err := openFiles(path, o.filled())
+	if err != nil {
+		return nil, err
+	}
+	if d.collect(files); len(d.Items) == 0 {
+		d.Close()
+		return nil, fmt.Errorf("there are no pictures in %s; put png, jpeg, webp, gif or bmp files there", path)
+	}
+	return d, nil
+}
+
+// openFiles lists the files of a folder or an archive.
+func openFiles(path string, o Options) (*Dataset, []file, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("the dataset %s cannot be read: %w; check the path", path, plain(err))
+		return nil, nil, fmt.Errorf("the dataset %s cannot be read: %w; check the path", path, plain(err))
 	}
 	d := &Dataset{Path: path, opts: o}
 	var files []file
@@ -92,19 +105,13 @@ func Open(path string, o Options) (*Dataset, error) {
 	case strings.EqualFold(filepath.Ext(path), ".zip"):
 		files, err = d.openZip(path)
 	default:
-		return nil, fmt.Errorf("%s is neither a folder nor a zip archive; give the folder that the pictures are in", path)
-	}
-	if err == nil {
-		err = d.collect(files)
-	}
-	if err == nil && len(d.Items) == 0 {
-		err = fmt.Errorf("there are no pictures in %s; put png, jpeg, webp, gif or bmp files there", path)
+		return nil, nil, fmt.Errorf("%s is neither a folder nor a zip archive; give the folder that the pictures are in", path)
 	}
 	if err != nil {
 		d.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return d, nil
+	return d, files, nil
 }
 
 func (o Options) filled() Options {
@@ -141,7 +148,7 @@ func (d *Dataset) Subset(indices []int) *Dataset {
 }
 
 // collect sorts the files into pictures, captions and metadata, and joins them.
-func (d *Dataset) collect(files []file) error {
+func (d *Dataset) collect(files []file) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	captions := newCaptions(d)
 	var pictures []file
@@ -169,7 +176,6 @@ func (d *Dataset) collect(files []file) error {
 		d.Items = append(d.Items, item)
 	}
 	captions.orphans(pictures)
-	return nil
 }
 
 func (d *Dataset) note(f Finding) { d.Notes = append(d.Notes, f) }

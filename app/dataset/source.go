@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,11 @@ type file struct {
 	size int64  // as the folder or the archive says
 	open func() (io.ReadCloser, error)
 	bomb string // why unpacking it is refused; empty where it is not
+}
+
+// memory is a file that is not on disk.
+func memory(name string, data []byte) file {
+	return file{name: name, size: int64(len(data)), open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }
 
 // read gives the whole file where it has at most limit bytes. No more is allocated than the file really holds.
