@@ -337,7 +337,7 @@ func (b *Balance) Markdown() string {
 	if len(c.Words) > 0 {
 		s.WriteString("| word | captions | share |\n|---|---:|---:|\n")
 		for _, w := range c.Words[:min(len(c.Words), 20)] {
-			fmt.Fprintf(&s, "| %s | %d | %s |\n", cellText(w.Word), w.Captions, percent(w.Share))
+			fmt.Fprintf(&s, "| %s | %d | %s |\n", EscapeMarkdown(w.Word), w.Captions, percent(w.Share))
 		}
 		s.WriteString("\n")
 	}
@@ -365,17 +365,13 @@ func sentences(s *strings.Builder, head string, list []string) {
 	}
 	fmt.Fprintf(s, "**%s:**\n\n", head)
 	for _, line := range list {
-		fmt.Fprintf(s, "- %s\n", escapeMarkdown(line))
+		fmt.Fprintf(s, "- %s\n", EscapeMarkdown(line))
 	}
 	s.WriteString("\n")
 }
 
-// escapeMarkdown keeps a set's words from becoming marks or HTML.
-func escapeMarkdown(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "[", `\[`, "]", `\]`).Replace(s)
-}
-
-// cellText is text for a table's cell.
-func cellText(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(escapeMarkdown(s), "|", `\|`), "\n", " ")
+// EscapeMarkdown keeps text from becoming marks, HTML, a table's border or a new line in Markdown.
+func EscapeMarkdown(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "[", `\[`, "]", `\]`, "|", `\|`, "#", `\#`).Replace(s)
 }

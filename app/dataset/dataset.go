@@ -32,6 +32,8 @@ type Options struct {
 	MaxPixels    int64    // larger pictures are refused by their header; 0 means DefaultMaxPixels
 	MaxFileBytes int64    // larger files are refused before they are read; 0 means DefaultMaxFileBytes
 	MaxFiles     int      // more files are an error; 0 means DefaultMaxFiles
+
+	Glyphs GlyphOptions // letters to draw where there are fonts and no pictures; if set, fonts are drawn in any case
 }
 
 // Origin says where a caption comes from.
@@ -72,21 +74,30 @@ type Dataset struct {
 	Path  string
 	Items []*Item   // by name
 	Notes []Finding // what Open noticed: files it passed over, captions without a picture
+	Fonts []Font    // that the pictures were drawn from, if they were
 
 	opts    Options
 	archive io.Closer // nil for a view of another set
 }
 
 // Open lists the pictures and captions of a folder, with all folders in it, or of a zip archive. It reads headers and captions,
-// no pixels; Check does that. Files that are no pictures are passed over. The error says why the set as a whole cannot be used.
+// no pixels; Check does that. Files that are no pictures are passed over, but of fonts (.ttf, .otf, .ttc, .otc) without pictures the
+// letters are drawn, with the letter as caption. The error says why the set as a whole cannot be used.
 func Open(path string, o Options) (*Dataset, error) {
 	d, files, err := openFiles(path, o.filled())
 	if err != nil {
 		return nil, err
 	}
-	if d.collect(files); len(d.Items) == 0 {
+	err = d.collect(files)
+	if err == nil && len(d.Items) == 0 {
+		err = fmt.Errorf("there are no pictures in %s; put png, jpeg, webp, gif or bmp files there", path)
+		if len(d.Notes) > 0 {
+			err = fmt.Errorf("there is nothing to train on in %s; %w", path, &d.Notes[0])
+		}
+	}
+	if err != nil {
 		d.Close()
-		return nil, fmt.Errorf("there are no pictures in %s; put png, jpeg, webp, gif or bmp files there", path)
+		return nil, err
 	}
 	return d, nil
 }
@@ -148,14 +159,16 @@ func (d *Dataset) Subset(indices []int) *Dataset {
 }
 
 // collect sorts the files into pictures, captions and metadata, and joins them.
-func (d *Dataset) collect(files []file) {
+func (d *Dataset) collect(files []file) error {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	captions := newCaptions(d)
-	var pictures []file
+	var pictures, fonts []file
 	for _, f := range files {
 		switch kind := kindOf(f.name); kind {
 		case kindPicture:
 			pictures = append(pictures, f)
+		case kindFont:
+			fonts = append(fonts, f)
 		case kindForeign:
 			d.note(Finding{File: f.name, Kind: Unsupported, Skipped: true, What: fmt.Sprintf("%s files are not read", extension(f.name)), Do: "save the picture as PNG, JPEG or WebP"})
 		case kindArchive:
@@ -168,6 +181,9 @@ func (d *Dataset) collect(files []file) {
 	for _, f := range pictures {
 		stems[stem(f.name)] = true
 	}
+	if len(fonts) > 0 && (len(pictures) == 0 || d.opts.Glyphs != (GlyphOptions{})) {
+		return d.draw(fonts)
+	}
 	captions.read(stems)
 	for _, f := range pictures {
 		item := &Item{Name: f.name, Bytes: f.size, Repeats: repeats(f.name), turn: 1, file: f}
@@ -176,6 +192,7 @@ func (d *Dataset) collect(files []file) {
 		d.Items = append(d.Items, item)
 	}
 	captions.orphans(pictures)
+	return nil
 }
 
 func (d *Dataset) note(f Finding) { d.Notes = append(d.Notes, f) }

@@ -9,7 +9,6 @@ import (
 	"image/png"
 	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/sfnt"
@@ -17,9 +16,8 @@ import (
 	"golang.org/x/image/vector"
 )
 
-// GlyphOptions are the choices of OpenFonts.
+// GlyphOptions say which letters are drawn where a set is made of fonts, and how large.
 type GlyphOptions struct {
-	Options
 	Letters string // empty means A–Z and a–z
 	Size    int    // side of the pictures; 0 means 64
 	Margin  int    // pixels that stay empty on every side; 0 means a sixteenth of Size
@@ -42,11 +40,25 @@ type Font struct {
 	Glyphs    int    `json:"glyphs"`
 }
 
-// OpenFonts makes a set of letter pictures from the fonts (.ttf, .otf, .ttc, .otc) of a folder or zip archive: black on nothing, antialiased,
-// one an item, whose caption is the letter. All letters of a font have one scale and one baseline, so that an x stays smaller than an X.
-// Letters that a font lacks are left out; fonts that cannot be read are findings. A split keeps a family's letters together.
-func OpenFonts(path string, o GlyphOptions) (*Dataset, []Font, error) {
-	o.Options = o.Options.filled()
+// draw fills the set with the letters of fonts: black on nothing, antialiased, one an item, whose caption is the letter. All letters of
+// a font have one scale and one baseline, so that an x stays smaller than an X. Letters that a font lacks are left out; fonts that cannot
+// be read are findings. A split keeps a family's letters together.
+func (d *Dataset) draw(fonts []file) error {
+	o := d.opts.Glyphs.filled()
+	letters := slices.Compact(slices.Sorted(slices.Values([]rune(o.Letters))))
+	switch {
+	case o.Size < 8 || o.Size > 1024 || o.Margin < 0 || 2*o.Margin >= o.Size:
+		return fmt.Errorf("letters of %d pixels with a margin of %d cannot be drawn; choose a size from 8 to 1024 and a margin of less than half", o.Size, o.Margin)
+	case len(letters) > mostGlyphs:
+		return fmt.Errorf("%d letters are asked for, and at most %d are drawn; choose fewer", len(letters), mostGlyphs)
+	}
+	for _, f := range fonts {
+		d.Fonts = append(d.Fonts, d.addFonts(f, letters, o)...)
+	}
+	return nil
+}
+
+func (o GlyphOptions) filled() GlyphOptions {
 	if o.Letters == "" {
 		o.Letters = latin
 	}
@@ -56,35 +68,12 @@ func OpenFonts(path string, o GlyphOptions) (*Dataset, []Font, error) {
 	if o.Margin == 0 {
 		o.Margin = o.Size / 16
 	}
-	letters := slices.Compact(slices.Sorted(slices.Values([]rune(o.Letters))))
-	switch {
-	case o.Size < 8 || o.Size > 1024 || o.Margin < 0 || 2*o.Margin >= o.Size:
-		return nil, nil, fmt.Errorf("letters of %d pixels with a margin of %d cannot be drawn; choose a size from 8 to 1024 and a margin of less than half", o.Size, o.Margin)
-	case len(letters) > mostGlyphs:
-		return nil, nil, fmt.Errorf("%d letters are asked for, and at most %d are drawn", len(letters), mostGlyphs)
-	}
-	d, files, err := openFiles(path, o.Options)
-	if err != nil {
-		return nil, nil, err
-	}
-	var fonts []Font
-	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
-	for _, f := range files {
-		switch extension(f.name) {
-		case ".ttf", ".otf", ".ttc", ".otc":
-			fonts = append(fonts, d.addFonts(f, letters, o)...)
-		}
-	}
-	if len(d.Items) == 0 {
-		d.Close()
-		return nil, nil, fmt.Errorf("there are no fonts with these letters in %s; put ttf or otf files there", path)
-	}
-	return d, fonts, nil
+	return o
 }
 
 // addFonts draws the letters of a file's fonts.
 func (d *Dataset) addFonts(f file, letters []rune, o GlyphOptions) []Font {
-	data, err := f.read(o.MaxFileBytes)
+	data, err := f.read(d.opts.MaxFileBytes)
 	if err != nil {
 		d.note(*(&Item{Name: f.name}).fail(err))
 		return nil
@@ -194,36 +183,47 @@ func (d *Dataset) addGlyphs(face *sfnt.Font, dir, family string, letters []rune,
 	return len(shapes), nil
 }
 
-// outlines loads the letters that the font has and that show something.
+// outlines loads the letters that the font has and that show something. Letters that cannot be read are left out; the error is that of
+// one of them where none is left.
 func outlines(face *sfnt.Font, letters []rune) ([]outline, error) {
 	var b sfnt.Buffer
 	var list []outline
+	var last error
 	for _, r := range letters {
-		i, err := face.GlyphIndex(&b, r)
-		if err != nil {
-			return nil, err
+		o, ok, err := outlineOf(face, &b, r)
+		switch {
+		case err != nil:
+			last = err
+		case ok:
+			list = append(list, o)
 		}
-		if i == 0 {
-			continue
-		}
-		bounds, _, err := face.GlyphBounds(&b, i, fixed.I(loadSize), font.HintingNone)
-		if err != nil {
-			return nil, err
-		}
-		segments, err := face.LoadGlyph(&b, i, fixed.I(loadSize), nil)
-		if errors.Is(err, sfnt.ErrColoredGlyph) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		w, h := bounds.Max.X-bounds.Min.X, bounds.Max.Y-bounds.Min.Y
-		if len(segments) == 0 || len(segments) > mostPoints || w <= 0 || h <= 0 || w > 64*64*loadSize || h > 64*64*loadSize {
-			continue
-		}
-		list = append(list, outline{r, slices.Clone(segments), bounds})
 	}
-	return list, nil
+	if len(list) > 0 {
+		last = nil
+	}
+	return list, last
+}
+
+// outlineOf loads a letter; ok is false where the font lacks it or it shows nothing.
+func outlineOf(face *sfnt.Font, b *sfnt.Buffer, r rune) (o outline, ok bool, err error) {
+	i, err := face.GlyphIndex(b, r)
+	if err != nil || i == 0 {
+		return o, false, err
+	}
+	bounds, _, err := face.GlyphBounds(b, i, fixed.I(loadSize), font.HintingNone)
+	if err != nil {
+		return o, false, err
+	}
+	segments, err := face.LoadGlyph(b, i, fixed.I(loadSize), nil)
+	if err != nil {
+		return o, false, err
+	}
+	const most = 64 * 64 * loadSize // 64 ems
+	w, h := bounds.Max.X-bounds.Min.X, bounds.Max.Y-bounds.Min.Y
+	if len(segments) == 0 || len(segments) > mostPoints || w <= 0 || h <= 0 || w > most || h > most {
+		return o, false, nil
+	}
+	return outline{r, slices.Clone(segments), bounds}, true, nil
 }
 
 // draw fills the outline on a canvas of size × size, scaled and moved to (x, y), as a PNG file.

@@ -15,10 +15,10 @@ import (
 
 func fonts(t *testing.T, files map[string][]byte, o GlyphOptions) (*Dataset, []Font) {
 	t.Helper()
-	d, list, err := OpenFonts(folder(t, files), o)
+	d, err := Open(folder(t, files), Options{Glyphs: o})
 	must(t, err)
 	t.Cleanup(func() { d.Close() })
-	return d, list
+	return d, d.Fonts
 }
 
 // inked is the smallest rectangle that holds every pixel with more than a tenth of ink, and the mean ink.
@@ -137,10 +137,21 @@ func TestCopiedFamiliesAreOne(t *testing.T) {
 
 func TestFontsRefuse(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.ttf": goregular.TTF})
-	for _, o := range []GlyphOptions{{Size: 2}, {Size: 20, Margin: 10}, {Letters: "漢字"}} {
-		if _, _, err := OpenFonts(dir, o); err == nil {
-			t.Errorf("%+v is taken", o)
+	for want, o := range map[string]GlyphOptions{"letters of 2 pixels": {Size: 2}, "margin of 10": {Size: 20, Margin: 10}, "a.ttf: the font Go Regular has none of the letters": {Letters: "漢字"}} {
+		if _, err := Open(dir, Options{Glyphs: o}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want … %s …", o, err, want)
 		}
+	}
+}
+
+// TestPicturesComeBeforeFonts has a font beside a picture of it.
+func TestPicturesComeBeforeFonts(t *testing.T) {
+	files := map[string][]byte{"a.ttf": goregular.TTF, "specimen.png": pngOf(t, pattern(16, 16, 1))}
+	if d, _ := fonts(t, files, GlyphOptions{}); len(d.Items) != 1 || d.Items[0].Name != "specimen.png" {
+		t.Errorf("%v", names(d))
+	}
+	if d, _ := fonts(t, files, GlyphOptions{Letters: "Q"}); len(d.Items) != 1 || d.Items[0].Caption != "Q" {
+		t.Errorf("%v", names(d))
 	}
 }
 
@@ -152,8 +163,8 @@ func FuzzFont(f *testing.F) {
 			data = slices.Clone(data)
 			data[max(at, -at, 0)%len(data)] ^= to
 		}
-		d := &Dataset{}
-		o := GlyphOptions{Options: Options{}.filled(), Size: 16, Margin: 1}
+		d := &Dataset{opts: Options{}.filled()}
+		o := GlyphOptions{Size: 16, Margin: 1}
 		d.addFonts(memory("x.ttf", data), []rune("Aj"), o)
 		for _, it := range d.Items {
 			if it.Width != 16 {

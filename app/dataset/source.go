@@ -85,6 +85,8 @@ func (d *Dataset) openFolder(dir string) ([]file, error) {
 		}
 		info, err := fs.Stat(root.FS(), name)
 		switch link := e.Type()&fs.ModeSymlink != 0; {
+		case err != nil && link && kindOf(name) == kindOther && extension(name) != "":
+			return nil // nothing that would have been read
 		case err != nil && link:
 			d.note(Finding{File: name, Kind: UnsafePath, Skipped: true, What: "this is a link that leads out of the folder or nowhere", Do: "copy the file into the folder instead"})
 			return nil
@@ -219,6 +221,7 @@ type fileKind int
 const (
 	kindOther fileKind = iota
 	kindPicture
+	kindFont
 	kindForeign // a picture of a format that is not read
 	kindArchive
 	kindCaption
@@ -229,9 +232,11 @@ func kindOf(name string) fileKind {
 	switch extension(name) {
 	case ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp":
 		return kindPicture
+	case ".ttf", ".otf", ".ttc", ".otc":
+		return kindFont
 	case ".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".dng", ".cr2", ".nef", ".arw":
 		return kindForeign
-	case ".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".zst":
+	case ".zip", ".tar", ".tgz", ".7z", ".rar":
 		return kindArchive
 	case ".txt", ".caption":
 		return kindCaption

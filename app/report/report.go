@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"strings"
 
+	"atelier/app/dataset"
 	"atelier/app/library"
 )
 
@@ -96,12 +97,12 @@ func cells(row []string, n int) []string {
 func (p *Page) Markdown(level int) string {
 	var b strings.Builder
 	head := strings.Repeat("#", min(max(level, 1), 5))
-	fmt.Fprintf(&b, "%s %s\n\n", head, Escape(p.Title))
+	fmt.Fprintf(&b, "%s %s\n\n", head, dataset.EscapeMarkdown(p.Title))
 	if p.Intro != "" {
-		fmt.Fprintf(&b, "%s\n\n", Escape(p.Intro))
+		fmt.Fprintf(&b, "%s\n\n", dataset.EscapeMarkdown(p.Intro))
 	}
 	for _, s := range p.Sections {
-		fmt.Fprintf(&b, "%s# %s\n\n", head, Escape(s.Title))
+		fmt.Fprintf(&b, "%s# %s\n\n", head, dataset.EscapeMarkdown(s.Title))
 		s.markdown(&b)
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
@@ -109,10 +110,10 @@ func (p *Page) Markdown(level int) string {
 
 func (s *Section) markdown(b *strings.Builder) {
 	for _, t := range s.Text {
-		fmt.Fprintf(b, "%s\n\n", Escape(t))
+		fmt.Fprintf(b, "%s\n\n", dataset.EscapeMarkdown(t))
 	}
 	for _, l := range s.List {
-		fmt.Fprintf(b, "- %s\n", Escape(l))
+		fmt.Fprintf(b, "- %s\n", dataset.EscapeMarkdown(l))
 	}
 	if len(s.List) > 0 {
 		b.WriteString("\n")
@@ -131,11 +132,11 @@ func (t *Table) markdown(b *strings.Builder) {
 		return
 	}
 	if t.Caption != "" {
-		fmt.Fprintf(b, "%s:\n\n", Escape(t.Caption))
+		fmt.Fprintf(b, "%s:\n\n", dataset.EscapeMarkdown(t.Caption))
 	}
 	line := func(row []string) {
 		for _, c := range cells(row, len(t.Head)) {
-			b.WriteString("| " + Escape(c) + " ")
+			b.WriteString("| " + dataset.EscapeMarkdown(c) + " ")
 		}
 		b.WriteString("|\n")
 	}
@@ -147,8 +148,16 @@ func (t *Table) markdown(b *strings.Builder) {
 	b.WriteString("\n")
 }
 
-// Escape keeps text from becoming marks, HTML or a new line in Markdown.
-func Escape(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "[", `\[`, "]", `\]`, "|", `\|`, "#", `\#`).Replace(s)
+// BeforeAfter is a sheet of pairs, such as pictures and their reconstructions, or samples of two models from the same seeds. Of lists of
+// different lengths the shorter counts; labels may be nil.
+func BeforeAfter(caption string, columns [2]string, labels []string, before, after []image.Image) Sheet {
+	s := Sheet{Caption: caption, Columns: columns[:]}
+	for i := range min(len(before), len(after)) {
+		row := SheetRow{Pictures: []image.Image{before[i], after[i]}}
+		if i < len(labels) {
+			row.Label = labels[i]
+		}
+		s.Rows = append(s.Rows, row)
+	}
+	return s
 }

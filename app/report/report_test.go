@@ -47,7 +47,7 @@ func example() *Page {
 		Charts: []Chart{{Caption: "loss", X: "step", Y: hostile, Series: []Series{
 			{Name: "train", X: []float64{0, 10, 20, 30}, Y: []float64{1, 0.5, 0.25, 0.3}},
 			{Name: hostile, X: []float64{0, 10, 20, 30, 40}, Y: []float64{1, math.NaN(), 0.5, math.Inf(1), 0.75}}}}},
-		Sheets: []Sheet{{Caption: hostile, Columns: []string{"before", "after"}, Rows: []SheetRow{{hostile, []image.Image{dot(color.NRGBA{255, 0, 0, 255}, 9), nil, dot(color.NRGBA{0, 0, 255, 255}, 20)}}}}},
+		Sheets: []Sheet{BeforeAfter(hostile, [2]string{"before", "after"}, []string{hostile}, []image.Image{dot(color.NRGBA{255, 0, 0, 255}, 9), nil}, []image.Image{dot(color.NRGBA{0, 0, 255, 255}, 20), nil, nil})},
 	}}}
 }
 
