@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"atelier/app/dataset"
@@ -103,6 +105,9 @@ func preview(ctx context.Context, set *dataset.Dataset, sizes dataset.BucketOpti
 	return library.WriteFile(path, b.Bytes())
 }
 
+// mostPrinted is how many findings of a kind are printed.
+const mostPrinted = 20
+
 // printReport writes findings, training sizes and balance as plain text.
 func printReport(out io.Writer, r *dataset.Report) error {
 	var b strings.Builder
@@ -111,12 +116,21 @@ func printReport(out io.Writer, r *dataset.Report) error {
 	if len(r.Findings) == 0 {
 		b.WriteString("  none\n")
 	}
+	printed := map[dataset.Kind]int{}
 	for _, f := range r.Findings {
+		if printed[f.Kind]++; printed[f.Kind] > mostPrinted {
+			continue
+		}
 		mark := "look at"
 		if f.Skipped {
 			mark = "left out"
 		}
 		fmt.Fprintf(&b, "  %-8s  %-16s  %s: %s; %s\n", mark, f.Kind, f.File, f.What, f.Do)
+	}
+	for _, k := range slices.Sorted(maps.Keys(printed)) {
+		if more := printed[k] - mostPrinted; more > 0 {
+			fmt.Fprintf(&b, "  and %d more of the kind %q; --json and --report have all\n", more, k)
+		}
 	}
 	b.WriteString("\nTraining sizes\n")
 	for _, s := range r.Buckets {

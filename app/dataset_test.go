@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -75,6 +76,20 @@ func TestDatasetReportInWords(t *testing.T) {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("the object lacks %s:\n%s", want, data)
 		}
+	}
+}
+
+func TestLongListsOfFindingsAreCut(t *testing.T) {
+	r := &dataset.Report{}
+	for i := range 23 {
+		r.Findings = append(r.Findings, dataset.Finding{File: fmt.Sprint(i), Kind: dataset.TooSmall})
+	}
+	var b strings.Builder
+	if err := printReport(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "look at"); n != 20 || !strings.Contains(b.String(), `and 3 more of the kind "too small"`) {
+		t.Errorf("%d are printed:\n%s", n, b.String())
 	}
 }
 

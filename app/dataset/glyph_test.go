@@ -135,6 +135,16 @@ func TestCopiedFamiliesAreOne(t *testing.T) {
 	}
 }
 
+// TestLettersOfOneShapeAreBothKept has a letter twice under two names, as an I and an l may be, and a copy of a font.
+func TestLettersOfOneShapeAreBothKept(t *testing.T) {
+	d, _ := fonts(t, map[string][]byte{"a.ttf": goregular.TTF, "copy.ttf": goregular.TTF}, GlyphOptions{Letters: "AB", Size: 32})
+	d.Items[1].file, d.Items[3].file = d.Items[0].file, d.Items[0].file
+	r := check(t, d, CheckOptions{Buckets: BucketOptions{Width: 32, Single: true}})
+	if r.Usable != 2 || len(r.Findings) != 2 || r.Findings[1].File != "copy/U+0042.png" || r.Findings[1].Others[0] != "a/U+0042.png" {
+		t.Errorf("%d usable, %+v", r.Usable, r.Findings)
+	}
+}
+
 func TestFontsRefuse(t *testing.T) {
 	dir := folder(t, map[string][]byte{"a.ttf": goregular.TTF})
 	for want, o := range map[string]GlyphOptions{"letters of 2 pixels": {Size: 2}, "margin of 10": {Size: 20, Margin: 10}, "a.ttf: the font Go Regular has none of the letters": {Letters: "漢字"}} {

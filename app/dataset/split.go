@@ -147,8 +147,8 @@ func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
 	shared := map[[2]string]int{}
 	copies := d.copies()
 	for _, i := range readable {
-		m := d.Items[i].look.Load()
-		for _, j := range []int{copies[m.file], copies[m.pixels]} {
+		file, pixels := d.Items[i].identity(d.Items[i].look.Load())
+		for _, j := range []int{copies[file], copies[pixels]} {
 			groups := [2]string{d.Items[i].group, d.Items[j].group}
 			if shared[groups]++; !grouped || shared[groups] >= 2*groupCopies {
 				parent[root(i)] = root(j)
