@@ -151,6 +151,9 @@ func (c *Chart) labels(size fyne.Size) []fyne.CanvasObject {
 	for i := len(c.series) - 1; i >= 0; i-- {
 		s := c.series[i]
 		name := s.Name
+		if name == "" {
+			continue
+		}
 		x -= measure(name, Caption).Width
 		text(name, Secondary, x, 5, 0)
 		x -= 20
@@ -179,6 +182,9 @@ func (c *Chart) labels(size fyne.Size) []fyne.CanvasObject {
 		text(c.Format(v), Secondary, chartLeft-8, y-lineHeight(Caption)/2, 1)
 	}
 	for _, v := range ticks(s.left, s.right, max(2, int(width/110))) {
+		if v != math.Round(v) {
+			continue // steps are whole
+		}
 		at := chartLeft + width*float32((v-s.left)/(s.right-s.left))
 		text(strconv.FormatFloat(v, 'f', -1, 64), Secondary, at, size.Height-chartBottom+4, 0.5)
 	}
@@ -270,7 +276,8 @@ func (p *plot) fit(curves [][]Point) (scale, bool) {
 		return s, false
 	}
 	s.left = min(s.left, 0)
-	s.right = max(s.right, s.left+1)
+	const few = 10 // steps that are worth an axis
+	s.right = max(s.right, s.left+few)
 	if s.top-s.bottom < 1e-9*math.Max(math.Abs(s.top), 1e-9) {
 		room := math.Max(math.Abs(s.top)*0.1, 1e-9)
 		s.top, s.bottom = s.top+room, s.bottom-room
@@ -389,7 +396,7 @@ func ticks(lo, hi float64, n int) []float64 {
 	}
 	var out []float64
 	for i := math.Ceil(lo/step - 1e-9); i*step <= hi+step*1e-9 && len(out) < 100; i++ {
-		out = append(out, math.Round(i)*step)
+		out = append(out, math.Round(i)*step+0) // no −0
 	}
 	return out
 }

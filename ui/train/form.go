@@ -36,8 +36,8 @@ type form struct {
 	kind, base          *kit.Choice
 	about               *kit.Paragraph
 	steps, batch        *kit.Number
-	size, rank          *kit.Number
-	rate                *kit.Field
+	rank                *kit.Number
+	size, rate          *kit.Field
 	baseRow, triggerRow *fyne.Container
 	rankRow             *fyne.Container
 	content             *fyne.Container
@@ -94,8 +94,9 @@ func (f *form) buildNumbers() {
 		Name: "Steps", Key: "← →", Text: "How many times the model is changed a little. Watch the samples: too few learn little, too many only repeat the pictures."})
 	f.batch = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 64, Step: 1, Curve: 2, Name: "Batch"}, 4, kit.Tip{
 		Name: "Batch", Key: "← →", Text: "How many pictures each step looks at. More is steadier, slower and takes more memory."})
-	f.size = kit.NewNumberField(f.tips, kit.Range{Min: 0, Max: 2048, Step: 8, Curve: 1, Name: "Size"}, 0, 72, kit.Tip{
-		Name: "Size", Key: "↑ ↓", Text: "The side of the pictures in training, in pixels. 0 takes the model's own size."})
+	f.size = kit.NewField(f.tips, "the model's own", 72, kit.Tip{
+		Name: "Size", Text: "The side of the pictures in training, in pixels; a width and a height go into the recipe. Empty takes the model's own size."})
+	f.size.OnCommit = f.resize
 	f.rank = kit.NewNumber(f.tips, kit.Range{Min: 1, Max: 256, Step: 1, Curve: 2, Name: "Rank"}, 16, kit.Tip{
 		Name: "Rank", Key: "← →", Text: "How much a LoRA can learn. Higher ranks make larger files and repeat pictures sooner."})
 	f.rate = kit.NewNumericField(f.tips, 72, kit.Tip{Name: "Learning rate", Text: "How far each step changes the model, such as 1e-4. If the loss jumps, make it smaller."})
@@ -106,7 +107,6 @@ func (f *form) buildNumbers() {
 	}
 	number(f.steps, func(r *training.Recipe, v int) { r.Train.Steps, r.Train.Epochs = v, 0 })
 	number(f.batch, func(r *training.Recipe, v int) { r.Train.Batch = v })
-	number(f.size, func(r *training.Recipe, v int) { r.Data.Width, r.Data.Height = v, v })
 	number(f.rank, func(r *training.Recipe, v int) { r.LoRA.Rank = v })
 	f.rate.OnCommit = func(text string) {
 		v, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSpace(text), ",", "."), 64)
@@ -256,7 +256,7 @@ func (f *form) show() {
 	shown(f.rankRow, r.Kind == "lora")
 	f.steps.Set(float64(max(1, r.Train.Steps)))
 	f.batch.Set(float64(r.Train.Batch))
-	f.size.Set(float64(r.Data.Width))
+	f.size.SetText(sizeText(r))
 	f.rank.Set(float64(max(1, r.LoRA.Rank)))
 	f.rate.SetText(rateText(r.Train.Rate))
 	f.content.Refresh()
@@ -272,6 +272,36 @@ func shown(o fyne.CanvasObject, on bool) {
 
 func (f *form) scroller() fyne.CanvasObject {
 	return container.NewVScroll(kit.Inset(kit.Wide, kit.Gap, f.content))
+}
+
+// resize takes a side that was typed.
+func (f *form) resize(text string) {
+	text = strings.TrimSpace(text)
+	if f.loading || text == sizeText(&f.recipe) {
+		return
+	}
+	side := 0
+	if text != "" {
+		v, err := strconv.Atoi(strings.TrimSuffix(text, " px"))
+		if err != nil || v < 1 {
+			f.tips.Note(f.size, "A size is a whole number of pixels, such as 64; leave it empty for the model's own.")
+			f.show()
+			return
+		}
+		side = v
+	}
+	f.change(f.size, func(r *training.Recipe) { r.Data.Width, r.Data.Height = side, side })
+}
+
+func sizeText(r *training.Recipe) string {
+	switch w, h := r.Data.Width, r.Data.Height; {
+	case w == 0 && h == 0:
+		return ""
+	case w == h || h == 0:
+		return strconv.Itoa(w)
+	default:
+		return fmt.Sprintf("%d × %d", w, h)
+	}
 }
 
 // rateText writes a learning rate as people do: 0.001, 1e-4.

@@ -32,7 +32,8 @@ func newTrainingPage(post func(func()), tips *kit.Tips) *trainingPage {
 	p.loss.Unit, p.rate.Unit = "Loss", "Learning rate"
 	title := kit.NewLine("Nothing is being trained", kit.Title, kit.Text, 100)
 	title.Align = fyne.TextAlignCenter
-	hint := kit.NewParagraph("Choose pictures and press Train. The curves and samples of the run appear here, and earlier runs are in the list at the right.", kit.Body, kit.Secondary, 3)
+	hint := kit.NewLine("Choose pictures and press Train, or open an earlier training at the right.", kit.Body, kit.Secondary, 100)
+	hint.Align = fyne.TextAlignCenter
 	p.empty = container.New(middle{}, kit.Flow(kit.Gap, title, hint))
 	p.result = newResultBox(tips)
 	p.warning = newWarningLine(tips)

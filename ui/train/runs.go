@@ -185,9 +185,9 @@ func (r *runs) describe(i training.Info) {
 		text += " · loss " + kit.ShortNumber(i.Loss)
 	}
 	r.facts.Set(text, kit.Secondary)
-	r.path.Set(filepath.Base(i.Folder), kit.Secondary)
+	r.path.Set(kindLabel(i.Kind)+" · "+filepath.Base(i.Folder), kit.Secondary)
 	if i.Product != "" {
-		r.path.Set(filepath.Base(i.Product), kit.Secondary)
+		r.path.Set(kindLabel(i.Kind)+" · "+filepath.Base(i.Product), kit.Secondary)
 	}
 	live := i.Folder == r.live
 	shown(r.resume, !i.Finished)

@@ -101,7 +101,7 @@ func (l stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	objects[2].Move(fyne.NewPos(0, top))
 	objects[3].Resize(fyne.NewSize(size.Width, 1))
 	objects[3].Move(fyne.NewPos(0, height))
-	l.status.Width = max(264, min(520, size.Width-150))
+	l.status.Width = max(264, min(420, size.Width-250))
 	objects[4].Resize(fyne.NewSize(size.Width, barHeight-1))
 	objects[4].Move(fyne.NewPos(0, height+1))
 	width := min(size.Width-2*kit.Wide, 680)
@@ -177,7 +177,6 @@ type picturesPage struct {
 	body    *fyne.Container // findings and balance
 	page    *fyne.Container
 	sheet   *fyne.Container
-	hint    *kit.Paragraph
 	content fyne.CanvasObject
 }
 
@@ -185,12 +184,16 @@ func newPicturesPage(tips *kit.Tips, chooseFolder, chooseFile func()) *picturesP
 	p := &picturesPage{tips: tips, head: kit.NewLine("", kit.Section, kit.Text, 100), still: kit.NewStill()}
 	title := kit.NewLine("Choose pictures to learn from", kit.Title, kit.Text, 100)
 	title.Align = fyne.TextAlignCenter
-	p.hint = kit.NewParagraph("Drop a folder or a zip archive of pictures on the window. Thirty pictures in one style are enough for a LoRA. You see what is wrong with them before anything is trained.", kit.Body, kit.Secondary, 4)
+	hint := func(text string) *kit.Label {
+		l := kit.NewLine(text, kit.Body, kit.Secondary, 100)
+		l.Align = fyne.TextAlignCenter
+		return l
+	}
 	folder := kit.NewButton(tips, "Choose a folder…", kit.Plain, kit.Tip{Name: "Choose a folder", Text: "Pick the folder with the pictures to learn from."}, chooseFolder)
 	archive := kit.NewButton(tips, "Choose a zip archive…", kit.Plain, kit.Tip{Name: "Choose a zip archive", Text: "Pick an archive with the pictures to learn from."}, chooseFile)
 	folder.Icon, archive.Icon = kit.IconFolder, kit.IconArchive
 	folder.Height, archive.Height = 40, 40
-	p.empty = container.New(middle{}, kit.Flow(kit.Gap, title, p.hint, kit.Inset(0, kit.Tight, kit.NewLabel("", 4, kit.Text)), kit.Equal(kit.Gap, folder, archive)))
+	p.empty = container.New(middle{}, kit.Flow(kit.Gap, title, hint("Drop a folder or a zip archive of pictures on the window."), hint("Thirty pictures in one style are enough for a LoRA."), kit.Inset(0, kit.Tight, kit.NewLabel("", 4, kit.Text)), kit.Equal(kit.Gap, folder, archive)))
 	p.sub = kit.NewParagraph("", kit.Caption, kit.Secondary, 2)
 	p.sheet = kit.Flow(kit.Gap, kit.NewLabel("As training sees them", 13, kit.Secondary), p.still,
 		kit.NewParagraph("The first of each row is the picture, the others are variations by the recipe's augmentation.", kit.Caption, kit.Secondary, 2))
