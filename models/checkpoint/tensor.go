@@ -34,6 +34,29 @@ func (t Tensor) Len() int {
 	return n
 }
 
+// Part is one of several equal parts of the tensor along its first axis, without copying: a fused matrix's own matrices. false
+// where the axis or the tensor's blocks cannot be cut so.
+func (t Tensor) Part(part, of int) (Tensor, bool) {
+	if len(t.Shape) == 0 || of < 1 || part < 0 || part >= of || t.Shape[0]%of != 0 {
+		return Tensor{}, false
+	}
+	rows, each := t.Shape[0]/of, t.Len()/of
+	shape := append([]int{rows}, t.Shape[1:]...)
+	if t.view != nil {
+		v := *t.view
+		v.offset += part * rows * v.strides[0]
+		t.Shape, t.view = shape, &v
+		return t, true
+	}
+	elements, size := t.DType.Block()
+	if elements == 0 || each%elements != 0 || len(t.Data) != t.Len()/elements*size {
+		return Tensor{}, false
+	}
+	bytes := each / elements * size
+	t.Shape, t.Data = shape, t.Data[part*bytes:(part+1)*bytes:(part+1)*bytes]
+	return t, true
+}
+
 // Float32s decodes all elements to float32 (rounding to nearest; BOOL gives 0 and 1).
 func (t Tensor) Float32s() ([]float32, error) {
 	dst := make([]float32, t.Len())
