@@ -26,6 +26,7 @@ var floors = []struct {
 	{"models/pipeline", 3, false},
 	{"models/catalog", 2, true}, // the one model package that may know every family
 	{"models/nn", 1, true},      // reads checkpoints
+	{"models/ldm", 1, true},     // reads checkpoints
 	{"models/checkpoint", 1, false},
 	{"models/tokenize", 1, false},
 	{"models/diffusion", 1, false},

@@ -119,8 +119,11 @@ func joined(path []any) string {
 }
 
 func (s *Scope) name(leaf string) string {
-	if s.prefix == "" {
+	switch {
+	case s.prefix == "":
 		return leaf
+	case leaf == "":
+		return s.prefix
 	}
 	return s.prefix + "." + leaf
 }
@@ -234,9 +237,9 @@ func (s *Scope) take(leaf string, init Init, stored, shape []int, p *permutation
 	case !ok:
 		s.missing = append(s.missing, name)
 	case !sameShape(t.Shape, stored):
-		s.misshapen = append(s.misshapen, fmt.Sprintf("%s is %v, not %v", name, compute.Shape(t.Shape), compute.Shape(stored)))
+		s.misshapen = append(s.misshapen, fmt.Sprintf("%s is %v, not %v", s.original(name), compute.Shape(t.Shape), compute.Shape(stored)))
 	case !readable(t.DType):
-		s.misshapen = append(s.misshapen, fmt.Sprintf("%s holds %s, not numbers", name, t.DType))
+		s.misshapen = append(s.misshapen, fmt.Sprintf("%s holds %s, not numbers", s.original(name), t.DType))
 	}
 	return param
 }
@@ -264,6 +267,14 @@ func sameShape(a, b []int) bool {
 // Params lists the parameters taken so far, in order.
 func (s *Scope) Params() []*Param { return s.params }
 
+// original is what the file calls a tensor, where the checkpoint is a view of it under other names.
+func (s *Scope) original(name string) string {
+	if v, ok := s.tensors.(interface{ Original(name string) string }); ok {
+		return v.Original(name)
+	}
+	return name
+}
+
 // listed bounds how many names of a kind an error spells out.
 const listed = 8
 
@@ -276,7 +287,7 @@ func (s *Scope) Finish(ignore ...string) error {
 	var unused []string
 	for _, n := range s.tensors.Names() {
 		if !s.used[n] && !endsIn(n, ignore) {
-			unused = append(unused, n)
+			unused = append(unused, s.original(n))
 		}
 	}
 	sort.Strings(unused)

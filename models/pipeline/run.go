@@ -24,6 +24,7 @@ type job struct {
 	finished    int           // pictures
 	spent       time.Duration // in them
 	context     []float32     // the text's states: the unconditional row first where guided
+	pooled      []float32     // its pooled states likewise, of models that read them
 	picks       map[int]bool  // calls of each picture after which a preview is decoded
 	decoded     bool          // a decoded preview of this picture was shown
 }
@@ -68,6 +69,10 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 func (j *job) pictures(ctx context.Context, out *Result) error {
 	s := j.setting(j.Request)
 	j.enter("load")
+	if err := j.adapters.use(j.parts.networks(), j.LoRAs); err != nil {
+		return err
+	}
+	out.Warnings = append(out.Warnings, j.adapters.warning...)
 	if err := j.prepare(ctx, s); err != nil {
 		return err
 	}
@@ -135,23 +140,7 @@ func (j *job) encode(ctx context.Context) error {
 	if j.stages.guided {
 		texts = []string{j.Negative, j.Prompt}
 	}
-	n := j.parts.text.MaxPositions
-	ids := make([]float32, 0, n*len(texts))
-	for _, text := range texts {
-		row := j.model.Tokenizer.EncodePadded(text)
-		if len(row) > n {
-			last := row[len(row)-1]
-			row = append(row[:n-1:n-1], last)
-		}
-		for _, id := range row {
-			ids = append(ids, float32(id))
-		}
-		for range n - len(row) {
-			ids = append(ids, float32(j.model.Tokenizer.Pad()))
-		}
-	}
-	j.context = make([]float32, len(texts)*n*j.parts.text.HiddenSize)
-	return j.stages.run(ctx, j.dev, j.stages.text, map[string][]float32{"ids": ids}, map[string][]float32{"states": j.context})
+	return j.encodeTexts(ctx, texts)
 }
 
 // one makes picture i of the batch.
@@ -282,7 +271,9 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	if m.answer == nil {
 		m.answer = make([]float32, rows*len(x))
 	}
-	err := m.run(ctx, map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}, map[string][]float32{"prediction": m.answer})
+	in := map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}
+	m.conditions(in)
+	err := m.run(ctx, in, map[string][]float32{"prediction": m.answer})
 	if err != nil {
 		return nil, stageError(ctx, s.denoise, err)
 	}

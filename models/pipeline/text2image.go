@@ -39,8 +39,9 @@ type Text2Image struct {
 	parts   *parts
 	preview *preview
 
-	mu     sync.Mutex // held by a run
-	stages *stages    // of the latest setting; nil before the first run
+	mu       sync.Mutex // held by a run
+	stages   *stages    // of the latest setting; nil before the first run
+	adapters adapters
 }
 
 // NewText2Image builds the networks of an open model, which must stay open. The device is not touched before the first run.
@@ -66,6 +67,7 @@ func (t *Text2Image) Close() {
 		t.stages.close()
 		t.stages = nil
 	}
+	t.adapters.close()
 }
 
 // Info says what the model wants where the person is silent. Hash is left out: see ModelHash.
@@ -178,7 +180,7 @@ func (t *Text2Image) check(r Request, i ModelInfo) error {
 
 func (t *Text2Image) setting(r Request) setting {
 	f := t.parts.factor()
-	return setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1}
+	return setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1, loras: loraKey(r.LoRAs)}
 }
 
 // latents is how many numbers one picture's latents have.
@@ -193,6 +195,9 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.adapters.use(t.parts.networks(), r.LoRAs); err != nil {
+		return 0, err
+	}
 	s, err := t.plan(t.setting(r))
 	if err != nil {
 		return 0, err
@@ -212,6 +217,9 @@ func (t *Text2Image) Warm(ctx context.Context, r Request) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.adapters.use(t.parts.networks(), r.LoRAs); err != nil {
+		return err
+	}
 	if err := t.prepare(ctx, t.setting(r)); err != nil || !t.stages.together {
 		return err
 	}
@@ -266,7 +274,7 @@ func (t *Text2Image) available() int64 {
 func (t *Text2Image) advise(err error, s setting, available int64) error {
 	f, least := t.parts.factor(), t.Info().MinSize
 	for eighths := 7; eighths > 0; eighths-- {
-		less := setting{h: max(1, s.h*eighths/8), w: max(1, s.w*eighths/8), guided: s.guided}
+		less := setting{h: max(1, s.h*eighths/8), w: max(1, s.w*eighths/8), guided: s.guided, loras: s.loras}
 		if less.h*f < least || less.w*f < least {
 			break
 		}

@@ -19,6 +19,8 @@ type Request struct {
 	Seed             uint64  // picture i of a batch uses Seed+i
 	Batch            int     // 1–8
 
+	LoRAs []LoRA // adapters that are added to the model's weights
+
 	Latents []float32 // first noise, unit variance, B C H W; nil draws it from Seed
 	Trace   Tracer    // nil, or receives the numbers of every step
 }
@@ -46,6 +48,7 @@ type Result struct {
 	PeakBytes int64
 	Model     string // name of the model
 	ModelHash string // first ten hex digits of its weights' SHA-256, as A1111 writes it
+	Warnings  []string
 }
 
 // ModelInfo says what a model wants where the person is silent, and what it can do.

@@ -40,25 +40,29 @@ func ParseConfig(data []byte) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("the autoencoder's config.json cannot be read: %w", err)
 	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
 	switch {
 	case c.InChannels <= 0, c.OutChannels <= 0, c.LatentChannels <= 0, c.Layers <= 0, c.Layers > 64, c.Groups <= 0, len(c.Channels) == 0, len(c.Channels) > 16:
-		return c, fmt.Errorf("the autoencoder's config.json does not make a network: it has %d channels in, %d out, %d latent, %d blocks of %d layers", c.InChannels, c.OutChannels, c.LatentChannels, len(c.Channels), c.Layers)
+		return fmt.Errorf("the autoencoder's configuration does not make a network: it has %d channels in, %d out, %d latent, %d blocks of %d layers", c.InChannels, c.OutChannels, c.LatentChannels, len(c.Channels), c.Layers)
 	case c.ScalingFactor == 0:
-		return c, fmt.Errorf("the autoencoder's config.json has scaling_factor 0")
+		return fmt.Errorf("the autoencoder's configuration has scaling_factor 0")
 	case c.Activation != "silu" && c.Activation != "swish":
-		return c, fmt.Errorf("the autoencoder's config.json has act_fn %q; silu is known", c.Activation)
+		return fmt.Errorf("the autoencoder's configuration has act_fn %q; silu is known", c.Activation)
 	}
 	for _, ch := range c.Channels {
 		if ch <= 0 || ch%c.Groups != 0 {
-			return c, fmt.Errorf("the autoencoder's config.json has a block of %d channels, which norm_num_groups %d does not divide", ch, c.Groups)
+			return fmt.Errorf("the autoencoder's configuration has a block of %d channels, which norm_num_groups %d does not divide", ch, c.Groups)
 		}
 	}
 	for _, t := range append(append([]string(nil), c.DownBlocks...), c.UpBlocks...) {
 		if t != "DownEncoderBlock2D" && t != "UpDecoderBlock2D" {
-			return c, fmt.Errorf("the autoencoder's config.json has a block of type %q; DownEncoderBlock2D and UpDecoderBlock2D are known", t)
+			return fmt.Errorf("the autoencoder's configuration has a block of type %q; DownEncoderBlock2D and UpDecoderBlock2D are known", t)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // Factor is how many pixels a latent stands for along each axis.
