@@ -222,7 +222,7 @@ func (m *Model) openPart(name, dir, class string, p *Part) error {
 func (m *Model) openWeights(dir string, p *Part) error {
 	file, err := checkpoint.ComponentFile(m.fsys, path.Join(m.dir, dir))
 	if err != nil {
-		return fmt.Errorf("%s has no safetensors weights", dir)
+		return fmt.Errorf("%s has no weights", dir)
 	}
 	p.File = path.Join(m.Name, dir, path.Base(file))
 	if p.Weights, err = checkpoint.OpenFS(m.fsys, file); err != nil {
@@ -232,13 +232,6 @@ func (m *Model) openWeights(dir string, p *Part) error {
 	if p != &m.UNet {
 		return nil
 	}
-	m.weights = []string{file}
-	if strings.HasSuffix(file, ".json") {
-		shards, err := fs.Glob(m.fsys, path.Join(path.Dir(file), "*-of-*.safetensors"))
-		if err != nil {
-			return err
-		}
-		m.weights = shards
-	}
-	return nil
+	m.weights, err = checkpoint.Files(m.fsys, file)
+	return err
 }
