@@ -105,14 +105,14 @@ func TestStreaming(t *testing.T) {
 						t.Errorf("%g of the memory: another result", share)
 					}
 				}
-				used, peak := dev.Memory()
+				_, peak := dev.Memory()
 				if whole == 0 {
 					whole = peak
 				} else if peak > limit+int64(len(plan.Slots)+4)*16 { // buffers are a little larger than what they hold
 					t.Errorf("%g of the memory: %d bytes held, %d allowed", share, peak, limit)
 				}
 				exe.Close()
-				if used, _ = dev.Memory(); used != 0 {
+				if used, _ := dev.Memory(); used != 0 {
 					t.Errorf("%d bytes are left after Close", used)
 				}
 				dev.Close()
