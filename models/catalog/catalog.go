@@ -71,6 +71,7 @@ type Model struct {
 	TextEncoder2, ControlNet Part
 	TinyEncoder, TinyDecoder Part              // of one of the TAESD family, beside the model or alone
 	Upscaler                 *Part             // nil where there is none
+	Path                     string            // of the folder or file, absolute; "" inside the program
 	Spec                     map[string]string // the "modelspec.*" and other metadata of a single file
 	Warnings                 []string          // what was passed over on opening
 
@@ -122,6 +123,7 @@ func Open(name string, o Options) (*Model, error) {
 	if m.TextEncoder.Here() && (m.Tokenizer == nil || o.TokenizerDir != "") {
 		m.findTokenizer(abs, o)
 	}
+	m.Path = abs
 	m.findTiny(abs)
 	return m, nil
 }

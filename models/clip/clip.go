@@ -106,7 +106,7 @@ type Model struct {
 	Config
 	token      *nn.Embedding
 	extra      *nn.Embedding // token with the rows of Extend; nil without
-	position   *nn.Param // [MaxPositions HiddenSize]
+	position   *nn.Param     // [MaxPositions HiddenSize]
 	layers     []*layer
 	final      *nn.LayerNorm
 	projection *projection // nil in encoders without one
@@ -191,16 +191,23 @@ type Output struct {
 }
 
 // Forward encodes ids [B T], T ≤ MaxPositions. pool [B 1 T] holds one row each from PoolRow; nil skips pooling.
-func (m *Model) Forward(ids, pool *compute.Tensor) Output {
-	position := m.position.In(ids)
-	if t := ids.Dim(-1); t < m.MaxPositions {
+func (m *Model) Forward(ids, pool *compute.Tensor) Output { return m.Encode(m.Words(ids), pool) }
+
+// Words looks up the vectors of ids [B T], [B T C].
+func (m *Model) Words(ids *compute.Tensor) *compute.Tensor {
+	if m.extra != nil {
+		return m.extra.Forward(ids)
+	}
+	return m.token.Forward(ids)
+}
+
+// Encode is Forward for words [B T C] that were looked up, or learned beside the vocabulary.
+func (m *Model) Encode(words, pool *compute.Tensor) Output {
+	position := m.position.In(words)
+	if t := words.Dim(1); t < m.MaxPositions {
 		position = compute.Slice(position, 0, 0, t)
 	}
-	token := m.token
-	if m.extra != nil {
-		token = m.extra
-	}
-	x := compute.Add(token.Forward(ids), position)
+	x := compute.Add(words, position)
 	out := Output{HiddenStates: []*compute.Tensor{x}}
 	for _, l := range m.layers {
 		x = l.forward(x, m.Heads, activations[m.Activation])
@@ -208,7 +215,7 @@ func (m *Model) Forward(ids, pool *compute.Tensor) Output {
 	}
 	out.Last = m.Final(x)
 	if pool != nil {
-		out.Pooled = compute.Reshape(compute.MatMul(pool, out.Last, compute.MatMulOpts{}), ids.Dim(0), m.HiddenSize)
+		out.Pooled = compute.Reshape(compute.MatMul(pool, out.Last, compute.MatMulOpts{}), words.Dim(0), m.HiddenSize)
 		if m.projection != nil {
 			p := m.projection
 			out.Projected = compute.MatMul(out.Pooled, p.weight.In(out.Pooled), compute.MatMulOpts{TransB: p.transB})

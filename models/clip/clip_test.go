@@ -108,7 +108,7 @@ func TestTextualInversion(t *testing.T) {
 	const dir = "sd15/textual_inversion/"
 	want := goldentest.Read(t, dir+"out.safetensors")
 	var rows []float32
-	for _, v := range []goldentest.Tensor{goldentest.Read(t, dir + "cat-toy.safetensors")["<cat-toy>"], goldentest.Read(t, dir + "my-style.safetensors")["emb_params"]} {
+	for _, v := range []goldentest.Tensor{goldentest.Read(t, dir+"cat-toy.safetensors")["<cat-toy>"], goldentest.Read(t, dir+"my-style.safetensors")["emb_params"]} {
 		rows = append(rows, v.Data...)
 	}
 	if err := m.Extend(rows); err != nil {

@@ -30,6 +30,7 @@ type Case struct {
 	Negative        string             `json:"negative_prompt"`
 	Width           int                `json:"width"`
 	Height          int                `json:"height"`
+	Strength        float64            `json:"strength"`
 }
 
 // Dir is models/testdata as seen from a package directly below models.

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,34 +16,21 @@ import (
 	"atelier/models/unet"
 )
 
-// LoRA is a file of adapters that is added to a model's weights, 1 being as it was trained.
-type LoRA struct {
-	File   string
-	Weight float64  // for the denoiser
-	Text   *float64 // for the text encoders; nil for Weight
-}
-
 // loraKey tells selections of adapters apart.
 func loraKey(list []LoRA) string {
 	var b strings.Builder
 	for _, l := range list {
-		fmt.Fprintf(&b, "%q %v %v\n", l.File, l.Weight, l.text())
+		fmt.Fprintf(&b, "%q %v %v\n", l.Name, l.Text, l.UNet)
 	}
 	return b.String()
 }
 
-func (l LoRA) text() float64 {
-	if l.Text != nil {
-		return *l.Text
-	}
-	return l.Weight
-}
-
 // adapters keeps the LoRA files that were opened, and knows which are added to a model.
 type adapters struct {
-	open    map[string]opened
-	added   string // key of the selection
-	warning []string
+	folders  []string // where files are looked for first
+	open     map[string]opened
+	added    string // key of the selection
+	warnings []string
 }
 
 type opened struct {
@@ -50,33 +39,66 @@ type opened struct {
 }
 
 // use adds a selection to networks, in place of whatever was added before. Weights of other layers are not touched, so that
-// devices keep them.
-func (a *adapters) use(networks []lora.Network, list []LoRA) error {
+// devices keep them. model is the path of the model, near which files are looked for.
+func (a *adapters) use(networks []lora.Network, list []LoRA, model string) error {
 	key := loraKey(list)
 	if key == a.added {
 		return nil
 	}
 	var uses []lora.Use
 	for _, l := range list {
-		o, ok := a.open[l.File]
+		o, ok := a.open[l.Name]
 		if !ok {
-			var err error
-			if o.file, o.tensors, err = lora.Open(l.File); err != nil {
+			path, err := a.find(l.Name, model)
+			if err != nil {
+				return err
+			}
+			if o.file, o.tensors, err = lora.Open(path); err != nil {
 				return err
 			}
 			if a.open == nil {
 				a.open = map[string]opened{}
 			}
-			a.open[l.File] = o
+			a.open[l.Name] = o
 		}
-		uses = append(uses, lora.Use{File: o.file, UNet: l.Weight, Text: l.text()})
+		uses = append(uses, lora.Use{File: o.file, UNet: l.UNet, Text: l.Text})
 	}
-	warning, err := lora.Apply(networks, uses)
+	warnings, err := lora.Apply(networks, uses)
 	if err != nil {
 		return err
 	}
-	a.added, a.warning = key, warning
+	a.added, a.warnings = key, warnings
 	return nil
+}
+
+// loraFolders are where programs keep adapters, seen from a model's folder; loraEndings are what their files end in.
+var (
+	loraFolders = []string{".", "loras", "lora", "Lora"}
+	loraEndings = []string{"", ".safetensors", ".pt", ".ckpt", ".bin"}
+)
+
+// find gives the file of an adapter: name itself where it is one, else the file of that name in the folders that were set,
+// or in those that programs keep beside their models.
+func (a *adapters) find(name, model string) (string, error) {
+	dirs := append([]string{""}, a.folders...)
+	if model != "" {
+		near := model
+		for range 3 {
+			for _, f := range loraFolders {
+				dirs = append(dirs, filepath.Join(near, f))
+			}
+			near = filepath.Dir(near)
+		}
+	}
+	for _, dir := range dirs {
+		for _, ending := range loraEndings {
+			path := filepath.Join(dir, name+ending)
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("there is no LoRA %q: put %s.safetensors into a folder \"loras\" beside the model, or give its path", name, name)
 }
 
 func (a *adapters) close() {
@@ -133,4 +155,20 @@ func (c *conditioned) networks() []lora.Network {
 		list = append(list, n)
 	}
 	return list
+}
+
+// adapt adds the adapters that a request asks for to the weights.
+func (t *Text2Image) adapt(r Request) error {
+	s, err := newScript(r)
+	if err != nil {
+		return err
+	}
+	return t.adapters.use(t.parts.networks(), s.loras, t.model.Path)
+}
+
+// SetLoRAFolders says where the adapters that prompts name are looked for, before the folders beside the model.
+func (t *Text2Image) SetLoRAFolders(dirs ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.adapters.folders = dirs
 }

@@ -59,7 +59,7 @@ func TestLoRAGoldens(t *testing.T) {
 				files = append(files, old)
 			}
 			for _, file := range files {
-				o := ProbeOptions{LoRAs: []LoRA{{File: file, Weight: g.weight}}}
+				o := ProbeOptions{LoRAs: []LoRA{{Name: file, Text: g.weight, UNet: g.weight}}}
 				run := func(component string, in map[string]Tensor) map[string]Tensor {
 					t.Helper()
 					out, warnings, err := Probe(context.Background(), dev, m, component, in, o)
@@ -124,9 +124,9 @@ func TestLoRAOfOriginalNames(t *testing.T) {
 		must(t, err)
 		var a adapters
 		defer a.close()
-		must(t, a.use(c.networks(), []LoRA{{File: file, Weight: 0.5}}))
-		if len(a.warning) > 0 {
-			t.Errorf("%s: %q", file, a.warning)
+		must(t, a.use(c.networks(), []LoRA{{Name: file, UNet: 0.5}}, ""))
+		if len(a.warnings) > 0 {
+			t.Errorf("%s: %q", file, a.warnings)
 		}
 		var all [][]float32
 		for _, p := range c.scopes[denoiser].Params() {
@@ -179,7 +179,7 @@ func TestLoRASwitch(t *testing.T) {
 	for _, p := range c.scopes[denoiser].Params() {
 		sources[p.Name] = p.Source
 	}
-	must(t, a.use(c.networks(), []LoRA{{File: kohya, Weight: 0.8}, {File: peft, Weight: 0.3}}))
+	must(t, a.use(c.networks(), []LoRA{{Name: kohya, UNet: 0.8}, {Name: peft, UNet: 0.3}}, ""))
 	both := snapshot()
 	if same(before, both, 1e-3) {
 		t.Error("two adapters change nothing")
@@ -193,16 +193,15 @@ func TestLoRASwitch(t *testing.T) {
 	if n := len(sources); kept < n/3 || kept == n {
 		t.Errorf("%d of %d parameters kept their values", kept, n)
 	}
-	must(t, a.use(c.networks(), []LoRA{{File: peft, Weight: 0.3}, {File: kohya, Weight: 0.8}}))
+	must(t, a.use(c.networks(), []LoRA{{Name: peft, UNet: 0.3}, {Name: kohya, UNet: 0.8}}, ""))
 	if !same(both, snapshot(), 1e-6) {
 		t.Error("the order of files matters")
 	}
-	zero := 0.0
-	must(t, a.use(c.networks(), []LoRA{{File: kohya, Weight: 0, Text: &zero}}))
+	must(t, a.use(c.networks(), []LoRA{{Name: kohya}}, ""))
 	if !same(before, snapshot(), 0) {
 		t.Error("an adapter of weight 0 changes something")
 	}
-	must(t, a.use(c.networks(), nil))
+	must(t, a.use(c.networks(), nil, ""))
 	for _, p := range c.scopes[denoiser].Params() {
 		if p.Source != sources[p.Name] {
 			t.Fatalf("%s does not have its own values back", p.Name)
@@ -232,7 +231,17 @@ func TestLoRAInPipeline(t *testing.T) {
 			must(t, err)
 			return r
 		}
-		first, with, again := run(), run(LoRA{File: path, Weight: 1}), run()
+		first, with := run(), run(LoRA{Name: path, Text: 1, UNet: 1})
+		p.SetLoRAFolders(dir)
+		named, err := p.Run(context.Background(), Request{Prompt: "a horse <lora:own:1>", Seed: 1}, nil)
+		must(t, err)
+		if !slices.Equal(named.Images[0].Pix, with.Images[0].Pix) {
+			t.Error("the adapter by its name in the prompt makes another picture")
+		}
+		if _, err := p.Run(context.Background(), Request{Prompt: "a horse <lora:none:1>", Seed: 1}, nil); err == nil || !strings.Contains(err.Error(), `there is no LoRA "none"`) {
+			t.Errorf("an adapter that is not there gives %v", err)
+		}
+		again := run()
 		if slices.Equal(first.Images[0].Pix, with.Images[0].Pix) {
 			t.Error("the adapter changes nothing")
 		}

@@ -177,7 +177,7 @@ func (p *probe) conditioned(m *catalog.Model, component string, list []LoRA) (wa
 	if err != nil {
 		return nil, err
 	}
-	if err := p.adapters.use(c.networks(), list); err != nil {
+	if err := p.adapters.use(c.networks(), list, m.Path); err != nil {
 		return nil, err
 	}
 	switch {
@@ -190,7 +190,7 @@ func (p *probe) conditioned(m *catalog.Model, component string, list []LoRA) (wa
 	default:
 		err = lacks(m, component)
 	}
-	return p.adapters.warning, err
+	return p.adapters.warnings, err
 }
 
 func (p *probe) textEncoder(text *clip.Model) error {

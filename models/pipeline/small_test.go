@@ -132,7 +132,7 @@ func TestModelFoldersThatAreNot(t *testing.T) {
 			os.Remove(d + "/unet/diffusion_pytorch_model.safetensors")
 			os.Remove(d + "/vae/config.json")
 			os.Remove(d + "/scheduler/scheduler_config.json")
-		}, []string{"not complete", "unet has no safetensors weights", "vae/config.json is missing", "scheduler/scheduler_config.json is missing"}},
+		}, []string{"not complete", "unet has no weights", "vae/config.json is missing", "scheduler/scheduler_config.json is missing"}},
 		{"another class", func(d string) {
 			write(t, d+"/model_index.json", []byte(strings.ReplaceAll(smallConfigs["model_index.json"], "AutoencoderKL", "VQModel")))
 		}, []string{"VQModel", "AutoencoderKL"}},

@@ -19,9 +19,13 @@ type stage struct {
 
 // setting is what plans are compiled for.
 type setting struct {
-	h, w   int    // latents
-	guided bool   // the denoiser runs the unconditional half beside the conditional one
-	loras  string // key of the adapters that are added to the weights
+	h, w    int    // latents
+	guided  bool   // the denoiser runs the unconditional half beside the conditional one
+	chunks  int    // rows of tokens of a text
+	skip    int    // of the text encoder's layers, counted from the end, the one that is read: 1 is the last
+	learned bool   // texts may have words that the vocabulary lacks
+	given   bool   // pictures are encoded, too
+	loras   string // key of the adapters that are added to the weights
 }
 
 // rows is the batch of the text encoder and of the denoiser.
@@ -37,13 +41,14 @@ type stages struct {
 	setting
 	text, denoise, decode *stage
 	upscale               *stage // nil without an upscaler
+	encode                *stage // nil where no picture is given
 	together              bool   // the device holds all of them at once
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 }
 
 func (s *stages) all() []*stage {
 	var list []*stage
-	for _, st := range []*stage{s.text, s.denoise, s.decode, s.upscale} {
+	for _, st := range []*stage{s.text, s.encode, s.denoise, s.decode, s.upscale} {
 		if st != nil {
 			list = append(list, st)
 		}
@@ -63,6 +68,12 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 	}{
 		{&out.text, "text encoder", true, func(g *compute.Graph) {
 			p.recordText(g, s)
+		}},
+		{&out.encode, "encoder", s.given, func(g *compute.Graph) {
+			f := p.vae.Factor()
+			mean, logvar := p.vae.Encode(g.Input("picture", 1, s.h*f, s.w*f, p.vae.InChannels))
+			g.Output("mean", mean)
+			g.Output("logvar", logvar)
 		}},
 		{&out.denoise, "denoiser", true, func(g *compute.Graph) {
 			g.Output("prediction", p.unet.Predict(p.denoiserInputs(g, s), nil))
@@ -93,26 +104,45 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 // before its last layer, side by side, and the second its pooled state, at the rows that pool2 selects.
 func (p *parts) recordText(g *compute.Graph, s setting) {
 	n, tokens := s.rows(), p.text.MaxPositions
-	first := p.text.Forward(g.Input("ids", n, tokens), nil)
+	first := p.text.Encode(recordWords(g, p.text, "", s), nil)
 	if p.text2 == nil {
-		g.Output("states", first.Last)
+		g.Output("states", skipped(p.text, first, s.skip))
 		return
 	}
-	second := p.text2.Forward(g.Input("ids2", n, tokens), g.Input("pool2", n, 1, tokens))
+	second := p.text2.Encode(recordWords(g, p.text2, "2", s), g.Input("pool2", n, 1, tokens))
 	g.Output("states", compute.Concat(-1, penultimate(first), penultimate(second)))
 	g.Output("pooled", second.Projected)
+}
+
+// recordWords looks up the rows of ids, and where learned words may come up, puts the rows of learned [rows tokens width] in
+// place of those where vocabulary [rows tokens 1] is 0 rather than 1.
+func recordWords(g *compute.Graph, m *clip.Model, suffix string, s setting) *compute.Tensor {
+	n, tokens := s.rows(), m.MaxPositions
+	words := m.Words(g.Input("ids"+suffix, n, tokens))
+	if !s.learned {
+		return words
+	}
+	return compute.Add(compute.Mul(words, g.Input("vocabulary"+suffix, n, tokens, 1)), g.Input("learned"+suffix, n, tokens, m.HiddenSize))
+}
+
+// skipped is the state after the last layer but skip − 1, after the final norm ("clip skip").
+func skipped(m *clip.Model, o clip.Output, skip int) *compute.Tensor {
+	if skip <= 1 {
+		return o.Last
+	}
+	return m.Final(o.HiddenStates[len(o.HiddenStates)-skip])
 }
 
 // penultimate is the state before the last layer of an encoder.
 func penultimate(o clip.Output) *compute.Tensor { return o.HiddenStates[len(o.HiddenStates)-2] }
 
-// denoiserInputs declares what the denoiser reads: sample [rows H W C], timestep [rows], context [rows tokens width], and, in
+// denoiserInputs declares what the denoiser reads: sample [rows H W C], timestep [rows], context [rows chunks·tokens width], and, in
 // the families that have them, pooled [rows width] and sizes [rows 6], or guidance [rows width].
 func (p *parts) denoiserInputs(g *compute.Graph, s setting) unet.Inputs {
 	n, u := s.rows(), p.unet
 	in := unet.Inputs{
 		Sample: g.Input("sample", n, s.h, s.w, u.InChannels), Timestep: g.Input("timestep", n),
-		Context: g.Input("context", n, p.text.MaxPositions, u.ContextDim[0]),
+		Context: g.Input("context", n, max(s.chunks, 1)*p.text.MaxPositions, u.ContextDim[0]),
 	}
 	if u.TextTime {
 		in.Pooled, in.Sizes = g.Input("pooled", n, p.text2.ProjectionDim), g.Input("sizes", n, len(sizes{}))
