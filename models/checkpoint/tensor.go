@@ -84,6 +84,44 @@ func (t Tensor) Size() int {
 	return t.Len() / elems * size
 }
 
+// HalfLoss is how much a BF16 tensor would change in half precision: the root mean square of the differences relative to that of
+// the values, and infinite where a value is too large. BF16 has fewer digits, so that only small values change.
+func (t Tensor) HalfLoss() (float64, error) {
+	if t.DType != BF16 {
+		return 0, fmt.Errorf("checkpoint: tensor %q of %s is %s, not %s", t.Name, t.file, t.DType, BF16)
+	}
+	const (
+		tooLarge = 0x4780 // 2¹⁶
+		exact    = 0x3700 // 2⁻¹⁷: from here on eight digits end above the last of half precision, 2⁻²⁴
+	)
+	var all, lost float64
+	buffer := make([]byte, min(t.Size(), 1<<16))
+	for from := 0; from < t.Size(); from += len(buffer) {
+		part := buffer[:min(len(buffer), t.Size()-from)]
+		if err := t.Read(part, from); err != nil {
+			return 0, err
+		}
+		sum := float32(0)
+		for ; len(part) > 0; part = part[2:] {
+			bits := binary.LittleEndian.Uint16(part)
+			v := BFloatToFloat(bits)
+			sum += v * v
+			switch a := bits & 0x7fff; {
+			case a >= tooLarge:
+				return math.Inf(1), nil
+			case a < exact && a > 0:
+				d := float64(v) - float64(compute.HalfFloat(compute.HalfBits(v)))
+				lost += d * d
+			}
+		}
+		all += float64(sum)
+	}
+	if lost == 0 {
+		return 0, nil
+	}
+	return math.Sqrt(lost / all), nil
+}
+
 // Read copies len(dst) raw little-endian bytes, starting at byte from of the tensor, into dst.
 func (t Tensor) Read(dst []byte, from int) error {
 	have := len(t.Data)
