@@ -12,9 +12,6 @@ import (
 	"atelier/models/tokenize"
 )
 
-// clipTokens is how many tokens CLIP's vocabulary has, by which it is told from those of other models.
-const clipTokens = 49408
-
 // Vocabulary is where CLIP's vocabulary was found, for checkpoints that come without one.
 type Vocabulary struct {
 	Dir  string `json:"folder"` // with vocab.json and merges.txt, or bpe_simple_vocab_16e6.txt.gz
@@ -56,7 +53,7 @@ func isCLIP(dir string) bool {
 		return false
 	}
 	t, err := tokenize.Load(os.DirFS(dir), ".")
-	return err == nil && t.Vocab() == clipTokens
+	return err == nil && t.IsOriginal()
 }
 
 // lookForVocabularies walks the folders without reading models.
