@@ -144,7 +144,7 @@ type LicenceError struct{ Offer Offer }
 
 func (e *LicenceError) Error() string {
 	l := e.Offer.Licence
-	return fmt.Sprintf("%s is under the %s (%s): accept it first", e.Offer.Name, l.Name, l.URL)
+	return fmt.Sprintf("%s comes under the licence %s (%s): accept it first", e.Offer.Name, l.Name, l.URL)
 }
 
 // Requests are the downloads that an offer still needs, into the studio's own folder; a *LicenceError where its licence has not been

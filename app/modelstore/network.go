@@ -138,7 +138,8 @@ func embeddingOf(t checkpoint.Tensors) (network, bool) {
 		}
 		x, _ := t.Get(n)
 		known := n == "emb_params" || n == "clip_l" || n == "clip_g" || strings.HasPrefix(n, "string_to_param") || !strings.Contains(n, ".")
-		if !known || len(x.Shape) != 1 && len(x.Shape) != 2 || len(x.Shape) == 2 && x.Shape[0] > 75 {
+		real := x.DType == checkpoint.F32 || x.DType == checkpoint.F16 || x.DType == checkpoint.BF16
+		if !known || !real || len(x.Shape) != 1 && len(x.Shape) != 2 || len(x.Shape) == 2 && (x.Shape[0] > 75 || x.Shape[0] >= x.Shape[1]) {
 			return network{}, false
 		}
 		switch width := x.Shape[len(x.Shape)-1]; {
