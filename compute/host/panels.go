@@ -18,6 +18,9 @@ type panels struct {
 	pitch      int       // elements between its rows
 	transposed bool      // it is [n k]
 
+	blocks []byte // or a block-quantised matrix, as devices store it
+	dtype  compute.DType
+
 	gather func(to []float32, n0, columns, valid, k0, k int) // copies a block, where there is no matrix either
 }
 
@@ -59,8 +62,12 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	if valid < columns {
 		clear(to)
 	}
-	if p.gather != nil {
+	switch {
+	case p.gather != nil:
 		p.gather(to, n0, columns, valid, k0, k)
+		return
+	case p.blocks != nil:
+		p.decode(to, n0, columns, valid, k0, k)
 		return
 	}
 	if !p.transposed {
@@ -81,31 +88,27 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	}
 }
 
-// blockPanels is panels whose blocks of a block-quantised matrix, [n k] where transposed, are decoded as they are needed.
-func blockPanels(d compute.DType, blocks []byte, k, n int, transposed bool) *panels {
-	p := &panels{k: k, n: n}
-	p.gather = func(to []float32, n0, columns, valid, k0, rows int) {
-		if !transposed {
-			for i := range rows {
-				d.DecodeStored(to[i*columns:][:valid], blocks, (k0+i)*n+n0)
-			}
-			return
+// decode copies a block out of a block-quantised matrix.
+func (p *panels) decode(to []float32, n0, columns, valid, k0, k int) {
+	if !p.transposed {
+		for i := range k {
+			p.dtype.DecodeStored(to[i*columns:][:valid], p.blocks, (k0+i)*p.n+n0)
 		}
-		const run = 256 // a row at a time, in pieces of the longest block
-		var row [run]float32
-		for j := range valid {
-			for first := 0; first < rows; {
-				from := (n0+j)*k + k0 + first
-				piece := row[:min(run-from%run, rows-first)] // whole blocks but for the ends
-				d.DecodeStored(piece, blocks, from)
-				for i, v := range piece {
-					to[(first+i)*columns+j] = v
-				}
-				first += len(piece)
+		return
+	}
+	const run = 256 // of a row at a time: the longest block
+	var row [run]float32
+	for j := range valid {
+		for first := 0; first < k; {
+			from := (n0+j)*p.k + k0 + first
+			piece := row[:min(run-from%run, k-first)] // whole blocks but for the ends
+			p.dtype.DecodeStored(piece, p.blocks, from)
+			for i, v := range piece {
+				to[(first+i)*columns+j] = v
 			}
+			first += len(piece)
 		}
 	}
-	return p
 }
 
 // packed is the panels of a whole matrix, in the width of dtype.

@@ -140,16 +140,12 @@ func (d *Device) acquire(ctx context.Context, uses []paramUse) error {
 
 // decode reads a parameter in the layout of u.
 func (p *param) decode(u *paramUse) error {
-	if d := u.t.DType(); d.Blocks() && u.k > 0 {
-		raw, ok := u.src.(compute.RawSource)
-		if !ok {
-			return fmt.Errorf("host: parameter %q is %v, and its source gives no blocks", u.t.Name(), d)
-		}
+	if u.t.DType().Blocks() && u.k > 0 {
 		blocks := make([]byte, u.t.Bytes())
-		if err := raw.ReadRaw(blocks); err != nil {
-			return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)
+		if err := u.readBlocks(blocks); err != nil {
+			return err
 		}
-		p.right = blockPanels(d, blocks, u.k, u.n, u.transposed)
+		p.right = &panels{k: u.k, n: u.n, blocks: blocks, dtype: u.t.DType(), transposed: u.transposed}
 		return nil
 	}
 	values := make([]float32, u.t.Shape().Size())
@@ -168,6 +164,18 @@ func (p *param) decode(u *paramUse) error {
 		matrix.pitch = u.k
 	}
 	p.right = matrix.packed(u.t.DType())
+	return nil
+}
+
+// readBlocks reads a block-quantised parameter.
+func (u *paramUse) readBlocks(blocks []byte) error {
+	raw, ok := u.src.(compute.RawSource)
+	if !ok {
+		return fmt.Errorf("host: parameter %q is %v, and its source gives no blocks", u.t.Name(), u.t.DType())
+	}
+	if err := raw.ReadRaw(blocks); err != nil {
+		return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)
+	}
 	return nil
 }
 

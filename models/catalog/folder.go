@@ -235,8 +235,6 @@ func (m *Model) openWeights(dir string, p *Part) error {
 	if p != &m.UNet && p != &m.Generator {
 		return nil
 	}
-	if m.weights, err = checkpoint.Files(m.fsys, file); err != nil {
-		return err
-	}
-	return nil
+	m.weights, err = checkpoint.Files(m.fsys, file)
+	return err
 }

@@ -34,6 +34,29 @@ func (t Tensor) Len() int {
 	return n
 }
 
+// Part is one of several equal parts of the tensor along its first axis, without copying: a fused matrix's own matrices. false
+// where the axis or the tensor's blocks cannot be cut so.
+func (t Tensor) Part(part, of int) (Tensor, bool) {
+	if len(t.Shape) == 0 || of < 1 || part < 0 || part >= of || t.Shape[0]%of != 0 {
+		return Tensor{}, false
+	}
+	rows, each := t.Shape[0]/of, t.Len()/of
+	shape := append([]int{rows}, t.Shape[1:]...)
+	if t.view != nil {
+		v := *t.view
+		v.offset += part * rows * v.strides[0]
+		t.Shape, t.view = shape, &v
+		return t, true
+	}
+	elements, size := t.DType.Block()
+	if elements == 0 || each%elements != 0 || len(t.Data) != t.Len()/elements*size {
+		return Tensor{}, false
+	}
+	bytes := each / elements * size
+	t.Shape, t.Data = shape, t.Data[part*bytes:(part+1)*bytes:(part+1)*bytes]
+	return t, true
+}
+
 // Float32s decodes all elements to float32 (rounding to nearest; BOOL gives 0 and 1).
 func (t Tensor) Float32s() ([]float32, error) {
 	dst := make([]float32, t.Len())
@@ -59,6 +82,44 @@ func (t Tensor) Size() int {
 		return 0
 	}
 	return t.Len() / elems * size
+}
+
+// HalfLoss is how much a BF16 tensor would change in half precision: the root mean square of the differences relative to that of
+// the values, and infinite where a value is too large. BF16 has fewer digits, so that only small values change.
+func (t Tensor) HalfLoss() (float64, error) {
+	if t.DType != BF16 {
+		return 0, fmt.Errorf("checkpoint: tensor %q of %s is %s, not %s", t.Name, t.file, t.DType, BF16)
+	}
+	const (
+		tooLarge = 0x4780 // 2¹⁶
+		exact    = 0x3700 // 2⁻¹⁷: from here on eight digits end above the last of half precision, 2⁻²⁴
+	)
+	var all, lost float64
+	buffer := make([]byte, min(t.Size(), 1<<16))
+	for from := 0; from < t.Size(); from += len(buffer) {
+		part := buffer[:min(len(buffer), t.Size()-from)]
+		if err := t.Read(part, from); err != nil {
+			return 0, err
+		}
+		sum := float32(0)
+		for ; len(part) > 0; part = part[2:] {
+			bits := binary.LittleEndian.Uint16(part)
+			v := BFloatToFloat(bits)
+			sum += v * v
+			switch a := bits & 0x7fff; {
+			case a >= tooLarge:
+				return math.Inf(1), nil
+			case a < exact && a > 0:
+				d := float64(v) - float64(compute.HalfFloat(compute.HalfBits(v)))
+				lost += d * d
+			}
+		}
+		all += float64(sum)
+	}
+	if lost == 0 {
+		return 0, nil
+	}
+	return math.Sqrt(lost / all), nil
 }
 
 // Read copies len(dst) raw little-endian bytes, starting at byte from of the tensor, into dst.

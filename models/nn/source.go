@@ -4,24 +4,33 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"sync"
 	"unsafe"
 
 	"atelier/compute"
 	"atelier/models/checkpoint"
 )
 
-// Stored is a compute.Source over a tensor of a checkpoint. Half-precision tensors stay half on the device, and block-quantised
-// matrices stay quantised; all other types become float32, but for large quantised tensors that no product reads as they are.
+// Stored is a compute.Source over a tensor of a checkpoint. Half-precision tensors stay half on the device, block-quantised
+// matrices stay quantised, and types whose values half precision holds become that; all others become float32, but for large
+// quantised tensors that no product reads as they are.
 type Stored struct {
 	tensor checkpoint.Tensor
 	order  *permutation // nil where the graph's order is the file's
 	matrix bool         // may stay block-quantised
+
+	weigh sync.Once
+	halve bool // a BF16 tensor that is as good in half precision
 }
 
 // exactElements is the size up to which a quantised tensor that must be decoded at load becomes float32, which holds every value
 // and is little memory. Larger ones, the kernels of wide layers and vocabularies, become half: a rounding of 0.05 % beside
 // that of 8 bits at most, for half the memory.
 const exactElements = 1 << 20
+
+// halfLoss is how far half precision may be from the values of a large BF16 tensor, root mean square relative to theirs: the
+// few that are too small for its exponents lose last bits, less than sums in float32 do.
+const halfLoss = 1e-6
 
 // permutation turns a convolution's weight from the checkpoint's order to channels last.
 type permutation struct {
@@ -32,8 +41,20 @@ type permutation struct {
 
 // DType is the storage type that a device should keep.
 func (s *Stored) DType() compute.DType {
-	if s.tensor.DType == checkpoint.F16 {
+	switch s.tensor.DType {
+	case checkpoint.F16, checkpoint.F8E4M3, checkpoint.F8E5M2: // of the last two, half precision holds every value
 		return compute.F16
+	case checkpoint.BF16:
+		s.weigh.Do(func() {
+			if s.tensor.Len() > exactElements {
+				loss, err := s.tensor.HalfLoss()
+				s.halve = err == nil && loss <= halfLoss
+			}
+		})
+		if s.halve {
+			return compute.F16
+		}
+		return compute.F32
 	}
 	if q := s.tensor.DType.Quantised(); q.Blocks() {
 		switch {
