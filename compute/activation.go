@@ -81,8 +81,8 @@ func (a Act) grad(pre, dy *Tensor) *Tensor {
 	return y.Op.VJP(y, dy)[0]
 }
 
-// slope is the activation's derivative.
-func (a Act) slope(x float64) float64 {
+// Slope is the activation's derivative.
+func (a Act) Slope(x float64) float64 {
 	switch a {
 	case ActReLU:
 		return step(x)

@@ -50,7 +50,7 @@ func groupNormMomentsRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 			for r := range rows {
 				i := base + r*c + k
 				normed := (float64(x[i]) - mean) * scale
-				dz := float64(dy[i]) * at.Act.slope(gamma*normed+beta)
+				dz := float64(dy[i]) * at.Act.Slope(gamma*normed+beta)
 				sum, product = sum+dz, product+dz*normed
 			}
 			for j, v := range []float64{mean, scale, sum, product} {
@@ -87,7 +87,7 @@ func groupNormGradRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 				gamma, beta := at.affine(in[3:], first+k)
 				i := b*rows*c + first + r*c + k
 				normed := (float64(x[i]) - moment(0, k)) * moment(1, k)
-				dz := float64(dy[i]) * at.Act.slope(gamma*normed+beta)
+				dz := float64(dy[i]) * at.Act.Slope(gamma*normed+beta)
 				out[i] = float32(moment(1, k) * (gamma*dz - sum - normed*product))
 			}
 		}

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"math"
+
 	"atelier/compute"
 	"atelier/compute/host/vector"
 )
@@ -30,22 +32,120 @@ func (e *executable) affine(s step) func() error {
 	})
 }
 
-// binary gives a sum or product of operands of the same shape, or of rows and one row for all; nil for other shapes.
-func (e *executable) binary(s step, do func(y, a, b []float32)) func() error {
+// unaries are the unary ops that need no more than a loop.
+var unaries = map[string]func(y, x []float32){
+	"silu_grad":       func(y, x []float32) { vector.SwishGrad(y, x, 1) },
+	"quick_gelu_grad": func(y, x []float32) { vector.SwishGrad(y, x, 1.702) },
+	"gelu_grad":       vector.GELUGrad,
+	"square":          func(y, x []float32) { vector.Mul(y, x, x) },
+	"exp":             func(y, x []float32) { vector.Exp(y, x, 1, 0) },
+	"neg": func(y, x []float32) {
+		for i, v := range x {
+			y[i] = -v
+		}
+	},
+	"abs": func(y, x []float32) {
+		for i, v := range x {
+			y[i] = math.Float32frombits(math.Float32bits(v) &^ (1 << 31))
+		}
+	},
+	"reciprocal": func(y, x []float32) {
+		for i, v := range x {
+			y[i] = 1 / v
+		}
+	},
+	"sqrt": func(y, x []float32) {
+		for i, v := range x {
+			y[i] = float32(math.Sqrt(float64(v)))
+		}
+	},
+	"step": func(y, x []float32) {
+		for i, v := range x {
+			switch {
+			case v > 0:
+				y[i] = 1
+			case v <= 0:
+				y[i] = 0
+			default:
+				y[i] = v
+			}
+		}
+	},
+}
+
+// binaryLoop is an op of two operands: both in step, or one of them a single number.
+type binaryLoop struct {
+	both          func(y, a, b []float32)
+	first, second func(y, x []float32, one float32) // the operand that is one
+}
+
+var binaries = map[string]binaryLoop{
+	"add": {vector.Add, plus, plus},
+	"sub": {vector.Sub, func(y, b []float32, a float32) {
+		for i, v := range b {
+			y[i] = a - v
+		}
+	}, func(y, a []float32, b float32) { plus(y, a, -b) }},
+	"mul": {vector.Mul, times, times},
+	"div": {func(y, a, b []float32) {
+		for i, v := range a {
+			y[i] = v / b[i]
+		}
+	}, func(y, b []float32, a float32) {
+		for i, v := range b {
+			y[i] = a / v
+		}
+	}, func(y, a []float32, b float32) {
+		for i, v := range a {
+			y[i] = v / b
+		}
+	}},
+}
+
+func plus(y, x []float32, one float32) {
+	for i, v := range x {
+		y[i] = v + one
+	}
+}
+
+func times(y, x []float32, one float32) {
+	for i, v := range x {
+		y[i] = v * one
+	}
+}
+
+// binary gives an op of two operands with broadcasting.
+func (e *executable) binary(s step, do binaryLoop) func() error {
 	a, b := s.in[0], s.in[1]
 	shape, as, bs := s.node.Shape(), s.node.In[0].Shape(), s.node.In[1].Shape()
 	switch {
 	case as.Equal(shape) && bs.Equal(shape):
-		return e.each(len(s.out), elementGrain, func(lo, hi int) { do(s.out[lo:hi], a[lo:hi], b[lo:hi]) })
+		return e.each(len(s.out), elementGrain, func(lo, hi int) { do.both(s.out[lo:hi], a[lo:hi], b[lo:hi]) })
 	case as.Equal(shape) && bs.Size() == shape.Last() && bs.Last() == shape.Last():
 		c := shape.Last()
 		return e.each(len(s.out)/c, max(elementGrain/c, 1), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				do(s.out[r*c:][:c], a[r*c:][:c], b)
+				do.both(s.out[r*c:][:c], a[r*c:][:c], b)
 			}
 		})
 	}
-	return nil
+	return e.each(len(s.out), elementGrain, func(lo, hi int) {
+		compute.BinaryRuns(s.node, lo, hi, func(i, n, at, bt, stepA, stepB int) {
+			y := s.out[i:][:n]
+			switch {
+			case stepA == 1 && stepB == 1:
+				do.both(y, a[at:][:n], b[bt:][:n])
+			case stepB == 0 && stepA == 1:
+				do.second(y, a[at:][:n], b[bt])
+			case stepA == 0 && stepB == 1:
+				do.first(y, b[bt:][:n], a[at])
+			default: // both single: the innermost axis has one element
+				for k := range y {
+					do.both(y[k:k+1], a[at+k*stepA:][:1], b[bt+k*stepB:][:1])
+				}
+			}
+		})
+	})
 }
 
 // glu gives a gated linear unit: each row's value times its activated gate.

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"atelier/compute"
-	"atelier/compute/host/vector"
 )
 
 // executable is a plan with its memory.
@@ -152,12 +151,24 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 		return e.rowNorm(s)
 	case "softmax":
 		return e.softmax(s)
-	case "add":
-		return e.binary(s, vector.Add)
-	case "mul":
-		return e.binary(s, vector.Mul)
-	case "sum", "mean", "max":
+	case "sum", "mean", "max", "sum_squares":
 		return e.reduce(s)
+	case "group_norm_moments":
+		return e.groupNormMoments(s)
+	case "group_norm_grad":
+		return e.groupNormGrad(s)
+	case "layer_norm_grad", "rms_norm_grad":
+		return e.rowNormGrad(s)
+	case "layer_norm_grad_gain", "rms_norm_grad_gain":
+		return e.rowNormGradGain(s)
+	case "attention_grad":
+		return e.attentionGrad(s, scratch)
+	case "gather_grad":
+		return e.gatherGrad(s)
+	case "resize_nearest_grad":
+		return e.resizeNearestGrad(s)
+	case "cross_entropy", "cross_entropy_grad":
+		return e.crossEntropy(s)
 	case "glu":
 		return e.glu(s)
 	case "affine":
@@ -165,6 +176,12 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 	default:
 		if act, ok := acts[op]; ok {
 			return e.activation(s, act)
+		}
+		if do, ok := unaries[op]; ok {
+			return e.each(len(s.out), elementGrain, func(lo, hi int) { do(s.out[lo:hi], s.in[0][lo:hi]) })
+		}
+		if do, ok := binaries[op]; ok {
+			return e.binary(s, do)
 		}
 	}
 	return nil
@@ -174,7 +191,7 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 func scratchElements(p *compute.Plan, workers int) int {
 	n := 0
 	for i := range p.Steps {
-		n = max(n, attentionElements(p.Steps[i].Node, workers), turnElements(p.Steps[i].Node))
+		n = max(n, attentionElements(p.Steps[i].Node, workers), attentionGradElements(p.Steps[i].Node, workers), turnElements(p.Steps[i].Node))
 	}
 	return n
 }
