@@ -38,6 +38,9 @@ func (e *executable) reduce(s step) func() error {
 	case squares:
 		return nil
 	}
+	if reduced >= 64 && inner <= 1<<14 {
+		return e.reduceRows(s, reduced, inner, scale)
+	}
 	// Columns are summed side by side: a unit is a run of columns of one outer index.
 	const columns = 64
 	runs := (inner + columns - 1) / columns
@@ -62,6 +65,45 @@ func (e *executable) reduce(s step) func() error {
 			}
 		}
 	})
+}
+
+// reduceRows gives sums of rows: each outer index's rows in pieces, as many whatever the number of cores.
+func (e *executable) reduceRows(s step, reduced, inner int, scale float32) func() error {
+	outer, pieces := len(s.out)/inner, 1
+	if outer < gradPieces {
+		pieces = min(gradPieces, reduced/32)
+	}
+	each := (reduced + pieces - 1) / pieces
+	totals, spaces := make([]float64, outer*pieces*inner), e.rowSpaces(inner)
+	work := func(lo, hi int) {
+		part := <-spaces
+		for u := lo; u < hi; u++ {
+			total := totals[u*inner:][:inner]
+			clear(total)
+			first := u % pieces * each
+			for last := min(first+each, reduced); first < last; first += normRows {
+				clear(part)
+				for r := first; r < min(first+normRows, last); r++ {
+					vector.Add(part, part, s.in[0][(u/pieces*reduced+r)*inner:][:inner])
+				}
+				for k, v := range part {
+					total[k] += float64(v)
+				}
+			}
+		}
+		spaces <- part
+	}
+	return func() error {
+		e.device.pool.each(outer*pieces, 1, work)
+		for i := range s.out {
+			at, all := i/inner*pieces*inner+i%inner, 0.0
+			for piece := range pieces {
+				all += totals[at+piece*inner]
+			}
+			s.out[i] = scale * float32(all)
+		}
+		return nil
+	}
 }
 
 // sum adds up x, or its squares: runs in float32, the runs in float64.

@@ -53,7 +53,7 @@ func bench(b *testing.B, s *nn.Scope, loss train.Loss, items int, unit string) {
 		}
 		feed[x.Name()] = v
 	}
-	b.Logf("%d parameters, slots of %s", parameters(s), compute.FormatBytes(tr.Plan().SlotBytes()))
+	b.Logf("%d parameters, %.0f GFLOP a step, slots of %s", parameters(s), tr.Plan().FLOPs()/1e9, compute.FormatBytes(tr.Plan().SlotBytes()))
 	for b.Loop() {
 		if _, err := tr.Step(b.Context(), feed); err != nil {
 			b.Fatal(err)
