@@ -126,15 +126,15 @@ type Diffusion struct {
 
 // VAE is the network and the loss of an autoencoder.
 type VAE struct {
-	Channels   []int    `toml:"channels"`
-	Layers     int      `toml:"layers"`
-	Groups     int      `toml:"groups"`
-	Latents    int      `toml:"latent_channels"`
-	Pixels     int      `toml:"picture_channels"`
-	Attention  *bool    `toml:"attention"`
-	KL         *float64 `toml:"kl"`
-	Gradient   *float64 `toml:"gradient"`
-	Decoder    bool     `toml:"decoder_only"`
+	Channels  []int    `toml:"channels"`
+	Layers    int      `toml:"layers"`
+	Groups    int      `toml:"groups"`
+	Latents   int      `toml:"latent_channels"`
+	Pixels    int      `toml:"picture_channels"`
+	Attention *bool    `toml:"attention"`
+	KL        *float64 `toml:"kl"`
+	Gradient  *float64 `toml:"gradient"`
+	Decoder   bool     `toml:"decoder_only"`
 }
 
 // keys are all keys of a recipe, with their tables.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode"
 
-	"atelier/assets"
 	"atelier/app/dataset"
+	"atelier/assets"
 	"atelier/models/train"
 )
 
