@@ -5,17 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"atelier/app/dataset"
 	"atelier/app/engine"
 	"atelier/app/library"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
+	"atelier/models/prompt"
 
 	"github.com/alecthomas/kong"
 )
@@ -50,23 +54,38 @@ func (s seed) resolve() uint64 {
 }
 
 type imageCmd struct {
-	Prompt      string  `required:"" help:"What to draw."`
-	Negative    string  `help:"What to keep away from."`
-	Model       string  `default:"sticker" help:"The built-in model (sticker) or a model folder."`
-	Seed        seed    `default:"-1" help:"Seed; -1 draws one."`
-	Steps       int     `help:"Denoising steps, 1-150; 0 is the model's own."`
-	CFG         float64 `name:"cfg" help:"Classifier-free guidance scale, 1-30; 0 is the model's own."`
-	Sampler     string  `help:"Sampler, such as ddim, euler, euler_ancestral, dpmpp_2m."`
-	Schedule    string  `help:"Noise schedule, such as normal or karras."`
-	Width       int     `help:"Width in pixels; 0 is the model's own."`
-	Height      int     `help:"Height in pixels; 0 is the model's own."`
-	Batch       int     `default:"1" help:"Number of pictures, 1-8; picture i uses seed + i."`
-	Device      string  `enum:"auto,opengl,host" default:"auto" help:"auto, opengl or host."`
-	MemoryLimit int64   `placeholder:"MB" help:"Most device memory to use, in megabytes; 0 asks the driver."`
-	Out         string  `required:"" placeholder:"FILE" help:"Picture to write (.png); a batch adds -1, -2 … to the name."`
-	Latents     string  `placeholder:"FILE" help:"Take the first noise from tensor \"latents\" (B C H W, unit variance) of a safetensors file."`
-	Trace       string  `placeholder:"FILE" help:"Write stepNN.noise_pred, stepNN.latents, final_latents and image to a safetensors file."`
-	JSON        bool    `name:"json" help:"Print one JSON object."`
+	Prompt   string  `required:"" help:"What to draw."`
+	Negative string  `help:"What to keep away from."`
+	Model    string  `default:"sticker" help:"The built-in model (sticker) or a model folder."`
+	Seed     seed    `default:"-1" help:"Seed; -1 draws one."`
+	Steps    int     `help:"Denoising steps, 1-150; 0 is the model's own."`
+	CFG      float64 `name:"cfg" help:"Classifier-free guidance scale, 1-30; 0 is the model's own."`
+	Sampler  string  `help:"Sampler, by id or label: euler, euler_ancestral, heun, dpm_2, dpm_2_ancestral, lms, dpmpp_2m, dpmpp_sde, dpmpp_2m_sde, dpmpp_2m_sde_heun, dpmpp_2s_ancestral, dpmpp_3m_sde, ddim, ddpm, uni_pc, lcm, pndm."`
+	Schedule string  `help:"Noise schedule: normal (the model's own), karras, exponential, sgm_uniform, simple, ddim_uniform, beta, linear_quadratic."`
+	Width    int     `help:"Width in pixels; 0 is the model's own."`
+	Height   int     `help:"Height in pixels; 0 is the model's own."`
+	Batch    int     `default:"1" help:"Number of pictures, 1-8; picture i uses seed + i."`
+
+	RNG             string   `name:"rng" help:"Who draws the noise: atelier, cpu (torch's, as in ComfyUI and diffusers) or nv (an NVIDIA card's, as in A1111)."`
+	Eta             *float64 `help:"Share of the noise drawn anew at every step, 0-1; without it the sampler's own (0 for ddim, 1 for ancestral and SDE samplers)."`
+	ClipSkip        int      `help:"Layer of the text encoder counted from its end, 1-12; 1 is the last."`
+	GuidanceRescale float64  `help:"How much of the contrast that guidance adds is taken back, 0-1."`
+	Wildcards       string   `placeholder:"DIR" help:"Folder of text files: __name__ in a prompt becomes a line of name.txt."`
+	Lora            []string `name:"lora" sep:"none" placeholder:"NAME:WEIGHT" help:"Adapter to apply, beside those that the prompt names as <lora:name:weight>; may be repeated."`
+
+	Init     string  `placeholder:"FILE" help:"Picture to begin from (PNG, JPEG, GIF, BMP, WebP, or tensor \"image01\", B C H W in 0-1, of a safetensors file)."`
+	Strength float64 `help:"With --init: how much is made new, 0-1; 0 is 0.75."`
+	Mask     string  `placeholder:"FILE" help:"With --init: picture that is white where something is made new (or tensor \"mask\" of a safetensors file)."`
+	MaskBlur int     `default:"4" help:"With --mask: pixels over which new fades into old, 0-64."`
+	OnlyMask bool    `name:"only-masked" aliases:"inpaint-full-res" help:"With --mask: work on the mask's surroundings alone, at --width and --height, and put them back."`
+	Padding  int     `name:"masked-padding" default:"32" help:"With --only-masked: pixels of surroundings, 0-256."`
+
+	Device      string `enum:"auto,opengl,host" default:"auto" help:"auto, opengl or host."`
+	MemoryLimit int64  `placeholder:"MB" help:"Most device memory to use, in megabytes; 0 asks the driver."`
+	Out         string `required:"" placeholder:"FILE" help:"Picture to write (.png); a batch adds -1, -2 … to the name."`
+	Latents     string `placeholder:"FILE" help:"Take noise from a safetensors file: the first from tensor \"latents\" (B C H W, unit variance), where it has one, and further noise in order of use from noise00, noise01 ..."`
+	Trace       string `placeholder:"FILE" help:"Write stepNN.noise_pred, stepNN.latents, final_latents and image to a safetensors file."`
+	JSON        bool   `name:"json" help:"Print one JSON object."`
 }
 
 // made is what image --json prints.
@@ -85,6 +104,22 @@ type made struct {
 	CFG     float64            `json:"cfg"`
 	Sampler string             `json:"sampler"`
 	Sched   string             `json:"schedule"`
+	RNG     string             `json:"rng"`
+	Eta     *float64           `json:"eta,omitempty"`
+	Skip    int                `json:"clip_skip"`
+	Rescale float64            `json:"guidance_rescale"`
+	Prompts []string           `json:"prompts"`
+	Negs    []string           `json:"negative_prompts"`
+	Loras   []madeLora         `json:"loras,omitempty"`
+	Init    string             `json:"init,omitempty"`
+	Mask    string             `json:"mask,omitempty"`
+	Strong  float64            `json:"strength,omitempty"`
+}
+
+type madeLora struct {
+	Name string  `json:"name"`
+	Text float64 `json:"text_weight"`
+	UNet float64 `json:"unet_weight"`
 }
 
 // Run makes the pictures and writes them.
@@ -124,8 +159,8 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		return err
 	}
 	res.Seconds["open"] = opened
-	m := made{Seed: res.Seeds[0], Seeds: res.Seeds, Seconds: res.Seconds, Device: res.Device, Peak: res.PeakBytes, Model: res.Model, Health: e.Status().Health,
-		Width: res.Images[0].Rect.Dx(), Height: res.Images[0].Rect.Dy(), Steps: res.Request.Steps, CFG: res.Request.CFG, Sampler: res.Request.Sampler, Sched: res.Request.Schedule}
+	m := c.summary(res)
+	m.Health = e.Status().Health
 	if m.Files, err = save(res, c.Out); err != nil {
 		return err
 	}
@@ -144,26 +179,34 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	return nil
 }
 
+// summary is what --json prints of a result.
+func (c *imageCmd) summary(res *pipeline.Result) made {
+	r := res.Request
+	m := made{Seed: res.Seeds[0], Seeds: res.Seeds, Seconds: res.Seconds, Device: res.Device, Peak: res.PeakBytes, Model: res.Model,
+		Width: res.Images[0].Rect.Dx(), Height: res.Images[0].Rect.Dy(), Steps: r.Steps, CFG: r.CFG, Sampler: r.Sampler, Sched: r.Schedule,
+		RNG: r.RNG, Eta: r.Eta, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask}
+	if res.Edited {
+		m.Strong = r.Strength
+	}
+	for _, l := range res.LoRAs {
+		m.Loras = append(m.Loras, madeLora{l.Name, l.Text, l.UNet})
+	}
+	return m
+}
+
 // request turns flags into a request.
 func (c *imageCmd) request(pipe *pipeline.Text2Image) (pipeline.Request, *recorder, error) {
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
-		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch}
-	if c.Latents != "" {
-		t, err := readTensor(c.Latents, "latents")
-		if err != nil {
-			return req, nil, err
-		}
-		if len(t.Shape) != 4 {
-			return req, nil, fmt.Errorf("latents in %s have shape %v; they must be B C H W", c.Latents, t.Shape)
-		}
-		factor := pipe.Info().SizeStep
-		if c.Width == 0 {
-			req.Width = t.Shape[3] * factor
-		}
-		if c.Height == 0 {
-			req.Height = t.Shape[2] * factor
-		}
-		req.Latents = t.Data
+		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
+		RNG: c.RNG, Eta: c.Eta, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
+	if err := c.words(&req); err != nil {
+		return req, nil, err
+	}
+	if err := c.picture(&req); err != nil {
+		return req, nil, err
+	}
+	if err := c.noise(&req, pipe); err != nil {
+		return req, nil, err
 	}
 	if c.Trace == "" {
 		return req, nil, nil
@@ -171,6 +214,110 @@ func (c *imageCmd) request(pipe *pipeline.Text2Image) (pipeline.Request, *record
 	rec := &recorder{}
 	req.Trace = rec.record
 	return req, rec, nil
+}
+
+// words reads what the prompt's words stand for.
+func (c *imageCmd) words(req *pipeline.Request) error {
+	if c.Wildcards != "" {
+		if info, err := os.Stat(c.Wildcards); err != nil || !info.IsDir() {
+			return fmt.Errorf("--wildcards %s is not a folder; choose one with text files", c.Wildcards)
+		}
+		req.Wildcards = os.DirFS(c.Wildcards)
+	}
+	for _, text := range c.Lora {
+		rest, list := prompt.LoRAs("<lora:" + text + ">")
+		if rest != "" || len(list) != 1 {
+			return fmt.Errorf("--lora %q is not NAME or NAME:WEIGHT", text)
+		}
+		req.LoRAs = append(req.LoRAs, list...)
+	}
+	return nil
+}
+
+// picture reads the picture to begin from, and its mask.
+func (c *imageCmd) picture(req *pipeline.Request) (err error) {
+	if c.Init == "" {
+		if c.Mask != "" {
+			return errors.New("--mask says where a picture is made new: name that picture with --init")
+		}
+		return nil
+	}
+	if req.Init, err = readPixels(c.Init, "image01"); err != nil || c.Mask == "" {
+		req.Strength = c.Strength
+		return err
+	}
+	req.Mask, err = readPixels(c.Mask, "mask")
+	req.Strength, req.OnlyMasked = c.Strength, c.OnlyMask
+	// A flag's 0 is none, where a request's 0 is the usual.
+	if req.MaskBlur = c.MaskBlur; c.MaskBlur == 0 {
+		req.MaskBlur = -1
+	}
+	if req.Padding = c.Padding; c.Padding == 0 {
+		req.Padding = -1
+	}
+	return err
+}
+
+// readPixels reads a picture file, or a picture of numbers in [0, 1], B C H W, from a safetensors file.
+func readPixels(path, tensor string) (*pipeline.Pixels, error) {
+	if strings.ToLower(filepath.Ext(path)) != ".safetensors" {
+		m, err := dataset.ReadPicture(path)
+		if err != nil {
+			return nil, fmt.Errorf("the picture %s cannot be used: %w", path, err)
+		}
+		return pipeline.PixelsOf(m), nil
+	}
+	t, err := readTensor(path, tensor)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Shape) != 4 || t.Shape[0] != 1 {
+		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", tensor, path, t.Shape)
+	}
+	p := &pipeline.Pixels{C: t.Shape[1], H: t.Shape[2], W: t.Shape[3]}
+	for i := range p.W * p.H {
+		for k := range p.C {
+			p.Data = append(p.Data, t.Data[k*p.W*p.H+i])
+		}
+	}
+	return p, nil
+}
+
+// noise reads the numbers of --latents.
+func (c *imageCmd) noise(req *pipeline.Request, pipe *pipeline.Text2Image) error {
+	if c.Latents == "" {
+		return nil
+	}
+	all, err := readTensors(c.Latents)
+	if err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		z, ok := all[fmt.Sprintf("noise%02d", i)]
+		if !ok {
+			break
+		}
+		req.Noises = append(req.Noises, z.Data)
+	}
+	t, ok := all["latents"]
+	if !ok {
+		if req.Noises == nil {
+			return fmt.Errorf("%s has neither a tensor latents nor noise00; it has %v", c.Latents, slices.Sorted(maps.Keys(all)))
+		}
+		return nil
+	}
+	if len(t.Shape) != 4 {
+		return fmt.Errorf("latents in %s have shape %v; they must be B C H W", c.Latents, t.Shape)
+	}
+	factor := pipe.Info().SizeStep
+	if c.Width == 0 {
+		req.Width = t.Shape[3] * factor
+	}
+	if c.Height == 0 {
+		req.Height = t.Shape[2] * factor
+	}
+	req.Latents = t.Data
+	return nil
 }
 
 // recorder keeps the numbers of a run.
@@ -204,11 +351,8 @@ func save(res *pipeline.Result, out string) ([]string, error) {
 
 // metaOf is what a picture says of how it was made.
 func metaOf(res *pipeline.Result, i int) library.Meta {
-	return library.MetaOf(res, i, library.Labels{Sampler: label(pipeline.Samplers()), Schedule: label(pipeline.Schedules())}, rngName, "Atelier "+version)
+	return library.MetaOf(res, i, library.Labels{Sampler: label(pipeline.Samplers()), Schedule: label(pipeline.Schedules())}, "Atelier "+version)
 }
-
-// rngName says which generator drew the noise, where A1111 writes GPU, CPU or NV.
-const rngName = "Philox"
 
 func label(all []pipeline.Named) func(string) string {
 	return func(id string) string {

@@ -26,6 +26,7 @@ var floors = []struct {
 	{"models/pipeline", 3, false},
 	{"models/catalog", 2, true}, // the one model package that may know every family
 	{"models/nn", 1, true},      // reads checkpoints
+	{"models/ldm", 1, true},     // reads checkpoints
 	{"models/checkpoint", 1, false},
 	{"models/tokenize", 1, false},
 	{"models/diffusion", 1, false},
@@ -47,6 +48,7 @@ var owners = map[string][]string{
 	"gorgonia.org/":              {"compute/host"},
 	"github.com/ebitengine/oto":  {"render/audio"},
 	"github.com/alecthomas/kong": {"app"},
+	"gonum.org/":                 {"models/judge"},
 }
 
 type pkg struct {

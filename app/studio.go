@@ -44,7 +44,7 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	defer report()
 	sound := audio.New()
 	defer sound.Close()
-	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, RNG: rngName, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
+	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
 	return nil
 }
 

@@ -112,9 +112,12 @@ func newNode(op *Op, attr any, in ...*Tensor) *Tensor {
 		t.err = fmt.Errorf("compute: %s: an op needs at least one operand (%s)", op.Name, t.at)
 		return t
 	}
-	for _, x := range in {
+	for i, x := range in {
 		if x.g != t.g {
 			return t.g.poison(t, fmt.Errorf("operands belong to different graphs"))
+		}
+		if x.dtype.Blocks() && !(op.ReadsBlocks && i == 1) {
+			return t.g.poison(t, fmt.Errorf("operand %d is %v, which only the second operand of a matmul may be", i+1, x.dtype))
 		}
 	}
 	shape, err := op.Shape(t)

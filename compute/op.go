@@ -30,6 +30,9 @@ type Op struct {
 	// Its Ref writes into those operands, and out is empty. nil means none, which is what all ops but optimisers' are.
 	Updates func(n *Tensor) int
 
+	// ReadsBlocks says that the second operand may be block-quantised; no other op or operand may.
+	ReadsBlocks bool
+
 	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
 	FLOPs func(n *Tensor) float64
 }

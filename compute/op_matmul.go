@@ -36,6 +36,9 @@ var opMatMul = register(&Op{
 	Shape: matMulShape,
 	Ref:   matMulRef,
 	Lower: matMulLower,
+
+	ReadsBlocks: true,
+
 	FLOPs: func(n *Tensor) float64 {
 		g, _ := matMulGeometry(n)
 		return 2 * float64(n.shape.Size()) * float64(g.k)
@@ -129,6 +132,9 @@ func matMulShape(n *Tensor) (Shape, error) {
 	g, err := matMulGeometry(n)
 	if err != nil {
 		return nil, err
+	}
+	if b := n.In[1]; b.dtype.Blocks() && b.shape.Last()%4 != 0 {
+		return nil, fmt.Errorf("a second operand of %v needs rows of whole fours, not %v", b.dtype, b.shape)
 	}
 	if axes := len(g.fold(at.TransA).lead); axes > matMulBatchAxes {
 		return nil, fmt.Errorf("leading axes broadcast in %d separate stretches: %v · %v; reshape to at most %d", axes, n.In[0].shape, n.In[1].shape, matMulBatchAxes)

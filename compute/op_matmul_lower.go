@@ -20,6 +20,9 @@ func matMulLower(n *Tensor, lw *Lowering) []Launch {
 	}
 	a, ua := matMulOperand("A", "a", n.In[0], at.TransA, g.m, g.k, t.defines)
 	b, ub := matMulOperand("B", "b", n.In[1], !at.TransB, g.n, g.k, t.defines)
+	if d := n.In[1].dtype; d.Blocks() {
+		t.defines["B_BLOCKS"], t.defines["BLOCKS_"+d.String()] = "1", "1"
+	}
 	t.reads = []Operand{a, b}
 	t.uniforms = append(append(ua, ub...), Int("inner", g.k))
 	for i := range matMulBatchAxes {

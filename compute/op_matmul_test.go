@@ -68,6 +68,12 @@ func TestMatMulMistakes(t *testing.T) {
 	wantMistake(t, "matmul: bias [4] does not fit the result [3 6]: it must be [6]", func(g *compute.Graph) *compute.Tensor {
 		return compute.MatMul(g.Input("a", 3, 5), g.Input("b", 5, 6), compute.MatMulOpts{Bias: g.Input("c", 4)})
 	})
+	wantMistake(t, "matmul: operand 1 is Q8_0, which only the second operand of a matmul may be", func(g *compute.Graph) *compute.Tensor {
+		return compute.MatMul(g.Param("w", &compute.QuantValues{Type: compute.Q8_0}, 4, 32), g.Input("x", 32, 4), compute.MatMulOpts{})
+	})
+	wantMistake(t, "matmul: a second operand of Q8_0 needs rows of whole fours, not [64 5]", func(g *compute.Graph) *compute.Tensor {
+		return compute.MatMul(g.Input("x", 4, 64), g.Param("w", &compute.QuantValues{Type: compute.Q8_0}, 64, 5), compute.MatMulOpts{})
+	})
 	wantMistake(t, "matmul: residual [6 3] does not have the result's shape [3 6]", func(g *compute.Graph) *compute.Tensor {
 		return compute.MatMul(g.Input("a", 3, 5), g.Input("b", 5, 6), compute.MatMulOpts{Residual: g.Input("c", 6, 3)})
 	})

@@ -120,7 +120,9 @@ func checkLaunches(n *Tensor, launches []Launch, scratch []int64, lim Limits) er
 			texel := int64(4 * max(o.Width, 1))
 			if o.T != nil {
 				bytes = o.T.Bytes()
-				texel = int64(o.T.dtype.Bytes() * max(o.Width, 1))
+				if texel = int64(o.T.dtype.Bytes() * max(o.Width, 1)); o.T.dtype.Blocks() {
+					texel = 4 // read by words
+				}
 				if Root(o.T).IsParam() {
 					advice = "use a smaller model"
 				}

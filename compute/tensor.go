@@ -22,7 +22,7 @@ const (
 	F16
 )
 
-// Bytes is the size of one element.
+// Bytes is the size of one element; of a block-quantised type, which has none, that of a decoded element.
 func (d DType) Bytes() int {
 	if d == F16 {
 		return 2
@@ -32,6 +32,9 @@ func (d DType) Bytes() int {
 
 // String names the type as safetensors does.
 func (d DType) String() string {
+	if q := d.quant(); q != nil {
+		return q.name
+	}
 	if d == F16 {
 		return "F16"
 	}
@@ -45,6 +48,13 @@ type Source interface {
 	DType() DType
 	// Read fills dst (row-major, the parameter's whole shape) with float32 values.
 	Read(dst []float32) error
+}
+
+// RawSource is a Source that can also write the bytes that a device keeps: little-endian elements, row-major, or whole blocks
+// (DType.Stored of them), without decoding. Sources of block-quantised types are RawSources.
+type RawSource interface {
+	Source
+	ReadRaw(dst []byte) error
 }
 
 // Values is a Source over a slice.
@@ -119,6 +129,9 @@ func (t *Tensor) Dim(axis int) int {
 
 // Bytes is the storage size, rounded up to whole vec4 texels so that every tensor can be read four wide.
 func (t *Tensor) Bytes() int64 {
+	if t.dtype.Blocks() {
+		return t.dtype.Stored(t.shape.Size())
+	}
 	n := (int64(t.shape.Size()) + 3) / 4 * 4
 	return n * int64(t.dtype.Bytes())
 }

@@ -1,7 +1,15 @@
 // Products of matrices, each operand with its inner axis last or first (A_TURNED, B_TURNED), read four at a time or, with
-// A_SINGLE or B_SINGLE, one by one.
+// A_SINGLE or B_SINGLE, one by one. With B_BLOCKS, B is block-quantised and decoded here.
 #include "tile.glsl"
-uniform samplerBuffer A, B;
+uniform samplerBuffer A;
+#ifdef B_BLOCKS
+uniform usamplerBuffer B;
+#include "blocks.glsl"
+vec4 right_quad(int at) { return block_quad(at); }
+#else
+uniform samplerBuffer B;
+vec4 right_quad(int at) { return texelFetch(B, at); }
+#endif
 uniform int inner;                  // elements of the inner axis
 uniform int pitch;                  // texels between rows of the result
 uniform int aLine, aStep, aMatrix;  // texels (elements) between rows of A, between inner indices, and of a whole matrix
@@ -75,12 +83,12 @@ mat4 right(ivec4 at, int step) {
 #ifdef B_SINGLE
         v[c] = vec4(texelFetch(B, at.x + k).x, texelFetch(B, at.y + k).x, texelFetch(B, at.z + k).x, texelFetch(B, at.w + k).x);
 #else
-        v[c] = texelFetch(B, at.x + k);
+        v[c] = right_quad(at.x + k);
 #endif
     }
     return v;
 #else
-    return across(texelFetch(B, at.x + step), texelFetch(B, at.y + step), texelFetch(B, at.z + step), texelFetch(B, at.w + step));
+    return across(right_quad(at.x + step), right_quad(at.y + step), right_quad(at.z + step), right_quad(at.w + step));
 #endif
 }
 

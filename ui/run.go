@@ -43,7 +43,6 @@ type Options struct {
 	Settings *settings.Store // Run closes it
 	Library  *library.Library
 	Version  string // as written into files: "Atelier 0.1.0"
-	RNG      string // who draws the noise, as written into files; may be empty
 	// Close frees the engine when the window is gone and no job runs any more, before the toolkit ends GLFW. It is called once,
 	// off the main thread.
 	Close func()
@@ -84,7 +83,7 @@ func metaOf(o Options) func(*pipeline.Result, int) library.Meta {
 		Sampler:  func(id string) string { return studio.Label(o.Studio.Samplers(), id) },
 		Schedule: func(id string) string { return studio.Label(o.Studio.Schedules(), id) },
 	}
-	return func(r *pipeline.Result, i int) library.Meta { return library.MetaOf(r, i, labels, o.RNG, o.Version) }
+	return func(r *pipeline.Result, i int) library.Meta { return library.MetaOf(r, i, labels, o.Version) }
 }
 
 // askToLeave leaves, unless pictures would be lost: then it says so, and leaves when asked again.

@@ -237,7 +237,7 @@ func TestMetaOfResult(t *testing.T) {
 		Model:   "m", ModelHash: "0123456789",
 	}
 	labels := Labels{Sampler: func(id string) string { return map[string]string{"euler_ancestral": "Euler a"}[id] }}
-	got := MetaOf(r, 1, labels, "", "v").String()
+	got := MetaOf(r, 1, labels, "v").String()
 	want := "p\nNegative prompt: n\nSteps: 9, Sampler: Euler a, Schedule type: karras, CFG scale: 7.5, Seed: 42, Size: 37x23, Model hash: 0123456789, Model: m, Version: v"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

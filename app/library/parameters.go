@@ -1,8 +1,12 @@
 package library
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,8 +23,17 @@ type Meta struct {
 	Seed             uint64
 	Width, Height    int // of the picture
 	ModelHash, Model string
-	RNG              string // who drew the noise, as A1111 writes it
-	Version          string // program and version
+	Strength         float64  // of denoising, where a picture was given
+	ClipSkip         int      // 1 is none
+	RNG              string   // who drew the noise, as A1111 writes it
+	Eta              *float64 // nil is the sampler's own
+	Rescale          float64  // of guidance
+	MaskBlur         int
+	Masked           bool              // only a part of the picture was made new
+	Padding          int               // of the surroundings that were worked on alone; 0 where all was
+	Loras            map[string]string // hashes by name
+	Edited           bool              // the picture began from another
+	Version          string            // program and version
 }
 
 // Labels turn a sampler's and a schedule's id into the words that metadata carries; nil keeps the id.
@@ -29,11 +42,29 @@ type Labels struct {
 }
 
 // MetaOf describes picture i of a result.
-func MetaOf(result *pipeline.Result, i int, labels Labels, rng, version string) Meta {
+func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta {
 	r := result.Request
 	m := Meta{
 		Prompt: r.Prompt, Negative: r.Negative, Steps: r.Steps, Sampler: r.Sampler, Schedule: r.Schedule, CFG: r.CFG,
-		Seed: r.Seed + uint64(i), Model: result.Model, ModelHash: result.ModelHash, RNG: rng, Version: version,
+		Seed: r.Seed + uint64(i), Model: result.Model, ModelHash: result.ModelHash, Version: version,
+	}
+	if i < len(result.Prompts) {
+		m.Prompt, m.Negative = result.Prompts[i], result.Negatives[i]
+	}
+	for _, n := range pipeline.RNGs() {
+		if n.ID == r.RNG {
+			m.RNG = n.Label
+		}
+	}
+	m.ClipSkip, m.Eta, m.Rescale = r.ClipSkip, r.Eta, r.GuidanceRescale
+	if m.Edited = result.Edited; m.Edited {
+		m.Strength = r.Strength
+	}
+	if m.Masked = result.Masked; m.Masked {
+		m.MaskBlur = r.MaskBlur
+		if r.OnlyMasked {
+			m.Padding = r.Padding
+		}
 	}
 	if i < len(result.Seeds) {
 		m.Seed = result.Seeds[i]
@@ -79,7 +110,29 @@ func (m Meta) String() string {
 	}
 	add("Model hash", m.ModelHash)
 	add("Model", m.Model)
+	add("Denoising strength", decimal(m.Strength))
+	if m.ClipSkip > 1 {
+		add("Clip skip", strconv.Itoa(m.ClipSkip))
+	}
 	add("RNG", m.RNG)
+	if m.Eta != nil {
+		add("Eta", strconv.FormatFloat(*m.Eta, 'f', -1, 64))
+	}
+	add("CFG rescale", decimal(m.Rescale))
+	if m.Masked {
+		add("Mask blur", strconv.Itoa(m.MaskBlur))
+	}
+	if m.Padding > 0 {
+		add("Inpaint area", "Only masked")
+		add("Masked area padding", number(m.Padding))
+	}
+	if len(m.Loras) > 0 {
+		var list []string
+		for _, name := range slices.Sorted(maps.Keys(m.Loras)) {
+			list = append(list, name+": "+m.Loras[name])
+		}
+		add("Lora hashes", strings.Join(list, ", "))
+	}
 	add("Version", m.Version)
 	return b.String()
 }
@@ -89,6 +142,13 @@ func number(n int) string {
 		return ""
 	}
 	return strconv.Itoa(n)
+}
+
+func decimal(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
 // quote writes a value as a JSON string if a plain one would end early or start a new field.
@@ -152,4 +212,63 @@ func Parse(text string) Parameters {
 	}
 	p.Prompt, p.Negative = strings.Join(prompt, "\n"), strings.Join(negative, "\n")
 	return p
+}
+
+// Request is what would make the picture again, as far as the parameters tell: what they leave out is the zero value. Values
+// that cannot be are errors.
+func (p Parameters) Request() (pipeline.Request, error) {
+	r := pipeline.Request{Prompt: p.Prompt, Negative: p.Negative, Sampler: p.Fields["Sampler"], Schedule: p.Fields["Schedule type"], RNG: p.Fields["RNG"]}
+	var failed error
+	read := func(key string, take func(text string) error) {
+		if text, ok := p.Fields[key]; ok && failed == nil {
+			if err := take(strings.TrimSpace(text)); err != nil {
+				failed = fmt.Errorf("library: the parameters say %q of %s, which is not a value that it has", text, key)
+			}
+		}
+	}
+	whole := func(to *int) func(string) error {
+		return func(text string) (err error) { *to, err = strconv.Atoi(text); return err }
+	}
+	real := func(to *float64) func(string) error {
+		return func(text string) (err error) { *to, err = strconv.ParseFloat(text, 64); return err }
+	}
+	read("Steps", whole(&r.Steps))
+	read("CFG scale", real(&r.CFG))
+	read("Seed", func(text string) (err error) { r.Seed, err = strconv.ParseUint(text, 10, 64); return err })
+	read("Size", func(text string) error {
+		w, h, _ := strings.Cut(text, "x")
+		return cmp.Or(whole(&r.Width)(w), whole(&r.Height)(h))
+	})
+	read("Clip skip", whole(&r.ClipSkip))
+	read("Denoising strength", real(&r.Strength))
+	read("CFG rescale", real(&r.GuidanceRescale))
+	for _, key := range []string{"Eta", "Eta DDIM"} {
+		read(key, func(text string) error {
+			r.Eta = new(float64)
+			return real(r.Eta)(text)
+		})
+	}
+	read("Mask blur", func(text string) error {
+		err := whole(&r.MaskBlur)(text)
+		if r.MaskBlur == 0 {
+			r.MaskBlur = -1
+		}
+		return err
+	})
+	read("Masked area padding", func(text string) error {
+		r.OnlyMasked = true
+		return whole(&r.Padding)(text)
+	})
+	return r, failed
+}
+
+// Loras are the hashes of adapters by their names, as the parameters list them.
+func (p Parameters) Loras() map[string]string {
+	out := map[string]string{}
+	for _, entry := range strings.Split(p.Fields["Lora hashes"], ",") {
+		if name, hash, ok := strings.Cut(entry, ":"); ok {
+			out[strings.TrimSpace(name)] = strings.TrimSpace(hash)
+		}
+	}
+	return out
 }

@@ -24,11 +24,17 @@ const (
 
 var pngSignature = []byte("\x89PNG\r\n\x1a\n")
 
-// provenance says, in the IPTC's words, that the picture was made by a trained model.
+// The IPTC's words for a picture that a trained model made, and for one that it made a part of or changed.
+const (
+	madeByModel   = "trainedAlgorithmicMedia"
+	editedByModel = "compositeWithTrainedAlgorithmicMedia"
+)
+
+// provenance says, in the IPTC's words, how the picture was made.
 const provenance = `<?xpacket begin="` + "\ufeff" + `" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:xmp="http://ns.adobe.com/xap/1.0/">
-<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>
+<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/%s</Iptc4xmpExt:DigitalSourceType>
 <xmp:CreatorTool>%s</xmp:CreatorTool>
 </rdf:Description></rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>`
@@ -43,7 +49,11 @@ func Encode(img *image.NRGBA, meta Meta) ([]byte, error) {
 	var out bytes.Buffer
 	out.Write(plain.Bytes()[:header])
 	out.Write(textChunk(parametersKey, meta.String()))
-	out.Write(internationalChunk(xmpKey, fmt.Sprintf(provenance, escapeXML(meta.Version))))
+	source := madeByModel
+	if meta.Edited {
+		source = editedByModel
+	}
+	out.Write(internationalChunk(xmpKey, fmt.Sprintf(provenance, source, escapeXML(meta.Version))))
 	out.Write(plain.Bytes()[header:])
 	return out.Bytes(), nil
 }

@@ -30,10 +30,11 @@ func Index(max int) Kind { return Kind(max) }
 type In struct {
 	Shape  []int
 	Kind   Kind
-	Scale  float64 // multiplies the drawn values; 0 means 1
-	Param  bool    // a parameter, uploaded with the plan, rather than an input of each run
-	F16    bool    // a parameter stored as half
-	NoGrad bool    // the op gives this operand no gradient
+	Scale  float64       // multiplies the drawn values; 0 means 1
+	Param  bool          // a parameter, uploaded with the plan, rather than an input of each run
+	F16    bool          // a parameter stored as half
+	Blocks compute.DType // a parameter of random blocks of this block-quantised type; Kind and Scale don't matter
+	NoGrad bool          // the op gives this operand no gradient
 }
 
 // Case is one op at one size.
@@ -126,6 +127,10 @@ func (c *Case) graph(asInputs bool) (g *compute.Graph, in []*compute.Tensor, y *
 	g, feed = compute.NewGraph(), map[string][]float32{}
 	for i, spec := range c.In {
 		r := rand.New(rand.NewPCG(uint64(i)+1, uint64(len(c.Name))<<8|uint64(len(c.In))))
+		if spec.Blocks.Blocks() {
+			in = append(in, g.Param(fmt.Sprintf("in%d", i), blockValues(r, spec.Blocks, compute.Shape(spec.Shape).Size()), spec.Shape...))
+			continue
+		}
 		v, name := spec.values(r), fmt.Sprintf("in%d", i)
 		if (spec.Param || spec.F16) && !asInputs {
 			t := compute.F32

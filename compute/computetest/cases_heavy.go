@@ -11,6 +11,7 @@ var _ = area("heavy", heavyCases)
 func heavyCases() []Case {
 	var cs []Case
 	cs = append(cs, matMulCases()...)
+	cs = append(cs, blockCases()...)
 	cs = append(cs, convCases()...)
 	cs = append(cs, convTransposeCases()...)
 	cs = append(cs, convGradCases()...)

@@ -81,6 +81,33 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	}
 }
 
+// blockPanels is panels whose blocks of a block-quantised matrix, [n k] where transposed, are decoded as they are needed.
+func blockPanels(d compute.DType, blocks []byte, k, n int, transposed bool) *panels {
+	p := &panels{k: k, n: n}
+	p.gather = func(to []float32, n0, columns, valid, k0, rows int) {
+		if !transposed {
+			for i := range rows {
+				d.DecodeStored(to[i*columns:][:valid], blocks, (k0+i)*n+n0)
+			}
+			return
+		}
+		const run = 256 // a row at a time, in pieces of the longest block
+		var row [run]float32
+		for j := range valid {
+			for first := 0; first < rows; {
+				from := (n0+j)*k + k0 + first
+				piece := row[:min(run-from%run, rows-first)] // whole blocks but for the ends
+				d.DecodeStored(piece, blocks, from)
+				for i, v := range piece {
+					to[(first+i)*columns+j] = v
+				}
+				first += len(piece)
+			}
+		}
+	}
+	return p
+}
+
 // packed is the panels of a whole matrix, in the width of dtype.
 func (p *panels) packed(dtype compute.DType) *panels {
 	q := &panels{k: p.k, n: p.n}

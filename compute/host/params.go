@@ -35,6 +35,9 @@ func (u *paramUse) bytes() int64 {
 	if u.k == 0 {
 		return 4 * int64(u.t.Shape().Size())
 	}
+	if u.t.DType().Blocks() {
+		return u.t.Bytes()
+	}
 	p := panels{k: u.k, n: u.n}
 	return int64(p.size()) * int64(u.t.DType().Bytes())
 }
@@ -137,6 +140,18 @@ func (d *Device) acquire(ctx context.Context, uses []paramUse) error {
 
 // decode reads a parameter in the layout of u.
 func (p *param) decode(u *paramUse) error {
+	if d := u.t.DType(); d.Blocks() && u.k > 0 {
+		raw, ok := u.src.(compute.RawSource)
+		if !ok {
+			return fmt.Errorf("host: parameter %q is %v, and its source gives no blocks", u.t.Name(), d)
+		}
+		blocks := make([]byte, u.t.Bytes())
+		if err := raw.ReadRaw(blocks); err != nil {
+			return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)
+		}
+		p.right = blockPanels(d, blocks, u.k, u.n, u.transposed)
+		return nil
+	}
 	values := make([]float32, u.t.Shape().Size())
 	if err := u.src.Read(values); err != nil {
 		return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)

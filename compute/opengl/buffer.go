@@ -14,13 +14,16 @@ import (
 type buffer struct {
 	id    uint32
 	bytes int64
-	views [4]uint32
+	views [5]uint32
 }
 
 // viewFormats are the texel formats of a view, by viewIndex.
-var viewFormats = [4]uint32{gl.R32F, gl.RGBA32F, gl.R16F, gl.RGBA16F}
+var viewFormats = [5]uint32{gl.R32F, gl.RGBA32F, gl.R16F, gl.RGBA16F, gl.R32UI}
 
 func viewIndex(t compute.DType, width int) int {
+	if t.Blocks() {
+		return 4 // by words, which the shader decodes
+	}
 	i := 0
 	if width == 4 {
 		i = 1
@@ -107,6 +110,12 @@ func (d *Device) read(b *buffer, t compute.DType, dst []float32) {
 	gl.BindBuffer(gl.COPY_READ_BUFFER, b.id)
 	if t == compute.F32 {
 		gl.GetBufferSubData(gl.COPY_READ_BUFFER, 0, 4*len(dst), unsafe.Pointer(&dst[0]))
+		return
+	}
+	if t.Blocks() {
+		blocks := make([]byte, t.Stored(len(dst)))
+		gl.GetBufferSubData(gl.COPY_READ_BUFFER, 0, len(blocks), unsafe.Pointer(&blocks[0]))
+		t.DecodeStored(dst, blocks, 0)
 		return
 	}
 	half := make([]uint16, len(dst))

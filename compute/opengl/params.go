@@ -22,11 +22,6 @@ type param struct {
 	users    int
 }
 
-// rawSource is a Source that can write the bytes that its storage type keeps, little-endian, row-major, without decoding.
-type rawSource interface {
-	ReadRaw(dst []byte) error
-}
-
 // Parameters are filled in batches of this many bytes, mapped together so that several cores decode.
 const batchBytes = 256 << 20
 
@@ -138,12 +133,15 @@ func (d *Device) fill(ctx stdcontext.Context, fresh []*compute.Tensor) error {
 // decode writes t's values to mapped memory, which is only ever written, in t's storage type. It returns the scratch space
 // for the next parameter.
 func decode(t *compute.Tensor, to unsafe.Pointer, scratch []float32) ([]float32, error) {
-	n, size := t.Shape().Size(), t.DType().Bytes()
-	if r, ok := t.Src.(rawSource); ok {
-		if err := r.ReadRaw(unsafe.Slice((*byte)(to), n*size)); err != nil {
+	n := t.Shape().Size()
+	if r, ok := t.Src.(compute.RawSource); ok {
+		if err := r.ReadRaw(unsafe.Slice((*byte)(to), t.DType().Stored(n))); err != nil {
 			return scratch, fmt.Errorf("opengl: parameter %q: %w", t.Name(), err)
 		}
 		return scratch, nil
+	}
+	if t.DType().Blocks() {
+		return scratch, fmt.Errorf("opengl: parameter %q is %v, and its source gives no blocks", t.Name(), t.DType())
 	}
 	if cap(scratch) < n {
 		scratch = make([]float32, n)

@@ -189,7 +189,11 @@ func (p *program) settings(l *compute.Launch) ([]setting, error) {
 		return fmt.Errorf("opengl: shader %s declares %s with another type than its launch gives (type 0x%04x)", p.shader, name, p.uniforms[i].kind)
 	}
 	for unit, r := range l.Reads {
-		if err := add(r.Name, uint32(unit), gl.SAMPLER_BUFFER); err != nil {
+		kind := uint32(gl.SAMPLER_BUFFER)
+		if r.T != nil && r.T.DType().Blocks() {
+			kind = gl.UNSIGNED_INT_SAMPLER_BUFFER
+		}
+		if err := add(r.Name, uint32(unit), kind); err != nil {
 			return nil, err
 		}
 	}

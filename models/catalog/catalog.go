@@ -1,23 +1,21 @@
-// Package catalog knows which model families there are and opens model folders: what is in them, not what it computes.
+// Package catalog knows which model families there are and opens models: what is in them, not what it computes.
 //
-// A model folder has the layout of diffusers: model_index.json names the parts, and each part has a folder with its
+// A model is a folder in the layout of diffusers, a folder or a file with one of its networks, or one file with all of them in
+// the layout of the original code. In a model's folder model_index.json names the parts, and each part has a folder with its
 // configuration and its weights. Two additions are ours, both optional: a folder "upscaler" with a generator that enlarges
-// the decoded picture, and a file "atelier.json" with the model's name, defaults and example prompts. The folder may lie on
+// the decoded picture, and a file "atelier.json" with the model's name, defaults and example prompts. A folder may lie on
 // disk or inside the program; nothing else differs.
 package catalog
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"atelier/models/checkpoint"
@@ -34,18 +32,25 @@ type Family struct {
 // Families lists the networks that the program can run.
 var Families = []Family{
 	{Part: "text_encoder", Classes: []string{"CLIPTextModel", "CLIPTextModelWithProjection"}, Package: "clip"},
+	{Part: "text_encoder_2", Classes: []string{"CLIPTextModelWithProjection", "CLIPTextModel"}, Package: "clip"},
 	{Part: "unet", Classes: []string{"UNet2DConditionModel"}, Package: "unet"},
+	{Part: "controlnet", Classes: []string{"ControlNetModel"}, Package: "unet"},
 	{Part: "vae", Classes: []string{"AutoencoderKL"}, Package: "vae"},
-	{Part: "upscaler", Classes: []string{"SRVGGNetCompact"}, Package: "gan"},
+	{Part: "taesd", Classes: []string{"AutoencoderTiny"}, Package: "taesd"},
+	{Part: "upscaler", Classes: []string{"SRVGGNetCompact", "RRDBNet"}, Package: "gan"},
 }
 
-// Part is one network of a model: its configuration and its weights.
+// Part is one network of a model: its configuration and its weights. The zero value is a network that the model lacks.
 type Part struct {
-	Class   string
-	Config  []byte // config.json; nil for parts without one
-	File    string // the weights' file, for messages
-	Weights checkpoint.Tensors
+	Class     string
+	Config    []byte // config.json; nil for parts without one, whose families take it from the weights' shapes
+	Overrides []byte // where Config is nil: JSON in its form with what shapes don't tell; nil says nothing
+	File      string // the weights' file, for messages
+	Weights   checkpoint.Tensors
 }
+
+// Here reports whether the model has this part.
+func (p *Part) Here() bool { return p.Weights != nil }
 
 // Card is what atelier.json may say about a model; zero values leave the choice to the program.
 type Card struct {
@@ -59,224 +64,97 @@ type Card struct {
 	Prompting string   `json:"prompting"` // a sentence on how to word prompts
 }
 
-// Model is an open model folder.
+// Model is an open model, or some of its parts.
 type Model struct {
 	Card
-	TextEncoder, UNet, VAE Part
-	Upscaler               *Part // nil where the folder has none
+	TextEncoder, UNet, VAE   Part
+	TextEncoder2, ControlNet Part
+	TinyEncoder, TinyDecoder Part              // of one of the TAESD family, beside the model or alone
+	Upscaler                 *Part             // nil where there is none
+	Path                     string            // of the folder or file, absolute; "" inside the program
+	Spec                     map[string]string // the "modelspec.*" and other metadata of a single file
+	Warnings                 []string          // what was passed over on opening
 
 	SchedulerClass  string // as in model_index.json, such as "PNDMScheduler"
 	SchedulerConfig []byte // scheduler_config.json
 
 	Tokenizer      *tokenize.Tokenizer // nil where TokenizerError says why
+	Tokenizer2     *tokenize.Tokenizer // of TextEncoder2, where the model has another for it; else nil
 	TokenizerDir   string              // where it was found
 	TokenizerError error
 
-	fsys fs.FS
-	dir  string
-	hash func() string
+	fsys    fs.FS
+	dir     string
+	pads    [2]int   // ids that fill up the text of each encoder; −1 for the tokenizer's own
+	weights []string // files of the denoiser, within fsys, for the hash
+	opened  []checkpoint.Tensors
+	hash    func() string
 }
 
 // Options are the choices of Open.
 type Options struct {
 	TokenizerDir string // a folder with vocab.json and merges.txt, in place of the model's own
+	Prediction   string // what a single file's denoiser predicts, "epsilon" or "v_prediction"; "" lets the file tell
 }
 
 // tokenizerEnv names a tokenizer folder for models that come without one.
 const tokenizerEnv = "ATELIER_TOKENIZER"
 
-// Open opens the model folder dir on disk. A folder without a tokenizer takes the one in $ATELIER_TOKENIZER, or else the
-// nearest "tokenizer" or "data/clip_tokenizer" beside it or above it.
-func Open(dir string, o Options) (*Model, error) {
-	abs, err := filepath.Abs(dir)
+// Open opens a model folder or a model file on disk. A model without a tokenizer takes the one in $ATELIER_TOKENIZER, or else
+// the nearest "tokenizer" or "data/clip_tokenizer" beside it or above it.
+func Open(name string, o Options) (*Model, error) {
+	abs, err := filepath.Abs(name)
 	if err != nil {
-		return nil, fmt.Errorf("the model folder %s cannot be found: %w", dir, err)
+		return nil, fmt.Errorf("the model %s cannot be found: %w", name, err)
 	}
 	info, err := os.Stat(abs)
 	if err != nil {
-		return nil, fmt.Errorf("the model folder %s cannot be read; check the path: %w", dir, errors.Unwrap(err))
+		return nil, fmt.Errorf("the model %s cannot be read; check the path: %w", name, errors.Unwrap(err))
 	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is a file; choose a model folder, the one that holds model_index.json", dir)
+	var m *Model
+	if info.IsDir() {
+		m, err = OpenFS(os.DirFS(abs), ".", filepath.Base(abs))
+	} else {
+		m, err = openFile(abs, o)
 	}
-	m, err := OpenFS(os.DirFS(abs), ".", filepath.Base(abs))
 	if err != nil {
 		return nil, err
 	}
-	if m.Tokenizer == nil || o.TokenizerDir != "" {
+	if m.TextEncoder.Here() && (m.Tokenizer == nil || o.TokenizerDir != "") {
 		m.findTokenizer(abs, o)
 	}
+	m.Path = abs
+	m.findTiny(abs)
 	return m, nil
 }
 
 // OpenFS opens the model folder dir of fsys; name is what the model is called where its card doesn't say.
 func OpenFS(fsys fs.FS, dir, name string) (*Model, error) {
-	m := &Model{fsys: fsys, dir: dir, Card: Card{Name: name}}
-	if err := m.open(); err != nil {
+	m := newModel(fsys, dir, name)
+	if err := m.openFolder(); err != nil {
 		m.Close()
 		return nil, err
 	}
-	m.hash = sync.OnceValue(m.sum)
 	return m, nil
 }
 
-func (m *Model) open() error {
-	index, err := m.index()
-	if err != nil {
-		return err
-	}
-	if err := m.readJSON("atelier.json", &m.Card); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	var problems []string
-	for _, p := range []struct {
-		name string
-		part *Part
-	}{{"text_encoder", &m.TextEncoder}, {"unet", &m.UNet}, {"vae", &m.VAE}} {
-		if err := m.part(p.name, index[p.name], p.part); err != nil {
-			problems = append(problems, err.Error())
-		}
-	}
-	m.SchedulerClass = index["scheduler"]
-	if m.SchedulerConfig, err = fs.ReadFile(m.fsys, path.Join(m.dir, "scheduler", "scheduler_config.json")); err != nil {
-		problems = append(problems, "scheduler/scheduler_config.json is missing")
-	}
-	if len(problems) > 0 {
-		return fmt.Errorf("the model %s is not complete: %s", m.Name, strings.Join(problems, "; "))
-	}
-	if _, err := fs.Stat(m.fsys, path.Join(m.dir, "upscaler")); err == nil {
-		up := &Part{Class: familyOf("upscaler").Classes[0]}
-		if err := m.weights("upscaler", up); err != nil {
-			return err
-		}
-		m.Upscaler = up
-	}
-	m.TokenizerDir = path.Join(m.dir, "tokenizer")
-	m.Tokenizer, m.TokenizerError = tokenize.Load(m.fsys, m.TokenizerDir)
-	if _, err := fs.Stat(m.fsys, m.TokenizerDir); m.TokenizerError != nil && err == nil {
-		return m.TokenizerError // it has one, and that one is damaged
-	}
-	return nil
+func newModel(fsys fs.FS, dir, name string) *Model {
+	m := &Model{fsys: fsys, dir: dir, Card: Card{Name: name}, pads: [2]int{-1, -1}}
+	m.hash = sync.OnceValue(m.sum)
+	return m
 }
 
-// index reads model_index.json: the class of each part.
-func (m *Model) index() (map[string]string, error) {
-	var raw map[string]json.RawMessage
-	if err := m.readJSON("model_index.json", &raw); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is not a model folder: it has no model_index.json; choose a folder in the layout of diffusers", m.Name)
-		}
-		return nil, err
+// Pad is the id that fills up the text of an encoder, 0 for the first and 1 for the second.
+func (m *Model) Pad(encoder int) int {
+	switch {
+	case m.pads[encoder] >= 0:
+		return m.pads[encoder]
+	case encoder == 1 && m.Tokenizer2 != nil:
+		return m.Tokenizer2.Pad()
+	case m.Tokenizer == nil:
+		return 0
 	}
-	classes := map[string]string{}
-	for part, v := range raw {
-		var pair []*string
-		if json.Unmarshal(v, &pair) == nil && len(pair) == 2 && pair[1] != nil {
-			classes[part] = *pair[1]
-		}
-	}
-	return classes, nil
-}
-
-const maxJSON = 16 << 20
-
-func (m *Model) readJSON(name string, v any) error {
-	full := path.Join(m.dir, name)
-	info, err := fs.Stat(m.fsys, full)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxJSON {
-		return fmt.Errorf("%s of the model %s is not a regular file of at most %d MB", name, m.Name, maxJSON>>20)
-	}
-	data, err := fs.ReadFile(m.fsys, full)
-	if err != nil {
-		return fmt.Errorf("%s of the model %s cannot be read: %w", name, m.Name, err)
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s of the model %s is not the JSON that is expected there: %w", name, m.Name, err)
-	}
-	return nil
-}
-
-func familyOf(part string) Family {
-	for _, f := range Families {
-		if f.Part == part {
-			return f
-		}
-	}
-	return Family{}
-}
-
-// part opens one network; its errors are phrases for the list of what is missing.
-func (m *Model) part(name, class string, p *Part) error {
-	if class == "" {
-		return fmt.Errorf("model_index.json names no %s", name)
-	}
-	family := familyOf(name)
-	known := false
-	for _, c := range family.Classes {
-		known = known || c == class
-	}
-	if !known {
-		return fmt.Errorf("its %s is a %s, and this program runs %s", name, class, strings.Join(family.Classes, " and "))
-	}
-	p.Class = class
-	var raw json.RawMessage
-	if err := m.readJSON(name+"/config.json", &raw); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s/config.json is missing", name)
-		}
-		return err
-	}
-	p.Config = raw
-	return m.weights(name, p)
-}
-
-func (m *Model) weights(name string, p *Part) error {
-	file, err := checkpoint.ComponentFile(m.fsys, path.Join(m.dir, name))
-	if err != nil {
-		return fmt.Errorf("%s has no safetensors weights", name)
-	}
-	p.File = m.Name + "/" + name + "/" + path.Base(file)
-	p.Weights, err = checkpoint.OpenFS(m.fsys, file)
-	return err
-}
-
-// findTokenizer looks outside the model folder at abs.
-func (m *Model) findTokenizer(abs string, o Options) {
-	var tried []string
-	try := func(dir string) bool {
-		t, err := tokenize.Load(os.DirFS(dir), ".")
-		if err == nil {
-			m.Tokenizer, m.TokenizerDir, m.TokenizerError = t, dir, nil
-			return true
-		}
-		tried = append(tried, dir)
-		return false
-	}
-	if o.TokenizerDir != "" {
-		if !try(o.TokenizerDir) {
-			m.Tokenizer = nil
-			m.TokenizerError = fmt.Errorf("there is no tokenizer in %s; choose a folder with vocab.json and merges.txt", o.TokenizerDir)
-		}
-		return
-	}
-	if env := os.Getenv(tokenizerEnv); env != "" && try(env) {
-		return
-	}
-	for up := filepath.Dir(abs); ; up = filepath.Dir(up) {
-		for _, sub := range []string{"tokenizer", filepath.Join("data", "clip_tokenizer")} {
-			dir := filepath.Join(up, sub)
-			if _, err := os.Stat(filepath.Join(dir, "vocab.json")); err == nil && try(dir) {
-				return
-			}
-		}
-		if up == filepath.Dir(up) {
-			break
-		}
-	}
-	m.TokenizerError = fmt.Errorf("the model %s has no tokenizer: put vocab.json and merges.txt into its folder tokenizer, or name a folder with them in %s", m.Name, tokenizerEnv)
+	return m.Tokenizer.Pad()
 }
 
 // Hash is the first ten hex digits of the SHA-256 of the denoiser's weights (of its shards in order), as A1111 writes it;
@@ -284,18 +162,8 @@ func (m *Model) findTokenizer(abs string, o Options) {
 func (m *Model) Hash() string { return m.hash() }
 
 func (m *Model) sum() string {
-	file, err := checkpoint.ComponentFile(m.fsys, path.Join(m.dir, "unet"))
-	if err != nil {
-		return ""
-	}
-	files := []string{file}
-	if strings.HasSuffix(file, ".json") {
-		if files, err = fs.Glob(m.fsys, path.Join(path.Dir(file), "*-of-*.safetensors")); err != nil {
-			return ""
-		}
-	}
 	h := sha256.New()
-	for _, name := range files {
+	for _, name := range m.weights {
 		f, err := m.fsys.Open(name)
 		if err != nil {
 			return ""
@@ -306,20 +174,18 @@ func (m *Model) sum() string {
 			return ""
 		}
 	}
+	if len(m.weights) == 0 {
+		return ""
+	}
 	return hex.EncodeToString(h.Sum(nil))[:10]
 }
 
 // Close releases the weights. No part may be used afterwards.
 func (m *Model) Close() error {
-	parts := []Part{m.TextEncoder, m.UNet, m.VAE}
-	if m.Upscaler != nil {
-		parts = append(parts, *m.Upscaler)
-	}
 	var errs []error
-	for _, p := range parts {
-		if p.Weights != nil {
-			errs = append(errs, p.Weights.Close())
-		}
+	for _, t := range m.opened {
+		errs = append(errs, t.Close())
 	}
+	m.opened = nil
 	return errors.Join(errs...)
 }

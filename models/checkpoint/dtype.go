@@ -1,11 +1,15 @@
 package checkpoint
 
-import "math"
+import (
+	"math"
+
+	"atelier/compute"
+)
 
 // DType is an element type under its safetensors name, such as "F16".
 type DType string
 
-// The element types that safetensors files hold; all are little-endian.
+// The element types that safetensors and PyTorch files hold; all are little-endian.
 const (
 	Bool   DType = "BOOL"
 	U8     DType = "U8"
@@ -24,7 +28,7 @@ const (
 	F64    DType = "F64"
 )
 
-// Size is the number of bytes in one element, 0 for an unknown type.
+// Size is the number of bytes in one element, 0 for an unknown or a quantised type.
 func (d DType) Size() int {
 	switch d {
 	case Bool, U8, I8, F8E4M3, F8E5M2:
@@ -37,6 +41,42 @@ func (d DType) Size() int {
 		return 8
 	}
 	return 0
+}
+
+// Quantised types, which GGUF files hold: blocks of numbers that share scales (see compute.DType).
+const (
+	Q4_0 DType = "Q4_0"
+	Q4_1 DType = "Q4_1"
+	Q5_0 DType = "Q5_0"
+	Q5_1 DType = "Q5_1"
+	Q8_0 DType = "Q8_0"
+	Q2_K DType = "Q2_K"
+	Q3_K DType = "Q3_K"
+	Q4_K DType = "Q4_K"
+	Q5_K DType = "Q5_K"
+	Q6_K DType = "Q6_K"
+	Q8_K DType = "Q8_K"
+)
+
+// Quantised is the compute type of a quantised type, F32 for others.
+func (d DType) Quantised() compute.DType {
+	for _, q := range compute.Quantised() {
+		if q.String() == string(d) {
+			return q
+		}
+	}
+	return compute.F32
+}
+
+// Block is the smallest whole piece of a type: how many elements it holds, in how many bytes; 0, 0 for an unknown type.
+func (d DType) Block() (elements, bytes int) {
+	if n := d.Size(); n > 0 {
+		return 1, n
+	}
+	if q := d.Quantised(); q != compute.F32 {
+		return q.Block()
+	}
+	return 0, 0
 }
 
 // BFloatToFloat widens a bfloat16; every value is exact in float32.

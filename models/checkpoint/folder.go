@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// Open maps a safetensors file, or the shards of a *.safetensors.index.json.
+// Open maps a file of tensors, whatever its format, or the shards that an index (*.safetensors.index.json,
+// pytorch_model.bin.index.json) names.
 func Open(name string) (Tensors, error) {
 	dir, base := filepath.Split(name)
 	if dir == "" {
@@ -27,40 +28,122 @@ func OpenFS(fsys fs.FS, name string) (Tensors, error) { return open(fsys, name, 
 
 // open opens name within fsys; shown is what messages call it.
 func open(fsys fs.FS, name, shown string) (Tensors, error) {
-	if isIndex(name) {
-		return openIndex(fsys, name, shown)
+	data, unmap, err := openData(fsys, name, shown)
+	if err != nil {
+		return nil, err
 	}
-	f, err := openFile(fsys, name, shown)
+	index := false
+	err = Tensor{Name: "header", file: shown}.guard(func() { index = isIndexText(data[:min(len(data), 64)], int64(len(data))) })
+	if err == nil && index {
+		defer unmap()
+		return openIndex(fsys, data, name, shown)
+	}
+	f, err := parseMapped(data, shown, unmap)
 	if err != nil {
 		return nil, err // not f: a nil *File is no nil Tensors
 	}
 	return f, nil
 }
 
-// isIndex tells an index by its name: model.safetensors.index.json, or with a variant, model.safetensors.index.fp16.json.
-func isIndex(name string) bool {
-	return strings.Contains(path.Base(name), ".index.") && strings.HasSuffix(name, ".json")
+func parseMapped(data []byte, shown string, unmap func() error) (*File, error) {
+	f, err := Parse(data, shown)
+	if err != nil {
+		unmap()
+		return nil, err
+	}
+	f.unmap = unmap
+	return f, nil
 }
 
-// weightNames are the files that hold one component of a diffusers-layout folder, in order of preference.
-var weightNames = []string{
-	"diffusion_pytorch_model.safetensors", "model.safetensors",
-	"diffusion_pytorch_model.fp16.safetensors", "model.fp16.safetensors",
-	"diffusion_pytorch_model.safetensors.index.json", "model.safetensors.index.json",
-	"diffusion_pytorch_model.safetensors.index.fp16.json", "model.safetensors.index.fp16.json",
-	"diffusion_pytorch_model.fp16.safetensors.index.json", "model.fp16.safetensors.index.json",
+// Files lists the files that Open reads for name: itself, or an index's shards in order of their names.
+func Files(fsys fs.FS, name string) ([]string, error) {
+	data, unmap, err := openData(fsys, name, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unmap()
+	var shards map[string]string
+	var problem error
+	if err := (Tensor{Name: "header", file: name}).guard(func() {
+		if isIndexText(data[:min(len(data), 64)], int64(len(data))) {
+			shards, problem = parseIndex(data)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if problem != nil {
+		return nil, formatError(name, problem, data)
+	}
+	if shards == nil {
+		return []string{name}, nil
+	}
+	var files []string
+	for _, shard := range shards {
+		files = append(files, path.Join(path.Dir(name), shard))
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+// Component files are called STEM[.VARIANT].EXTENSION, or with the variant before the extension of an index, as diffusers
+// and transformers have named them over the years. Earlier in these lists is preferred: safetensors to pickles, whole to
+// sharded, full width to half, averaged weights to those of training.
+var (
+	stems      = []string{"diffusion_pytorch_model", "model", "pytorch_model"}
+	variants   = []string{"", ".fp32", ".fp16", ".bf16", ".ema", ".ema_only", ".non_ema"}
+	extensions = []string{".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".ckpt", ".gguf"}
+)
+
+// componentNames lists the names of component files in order of preference.
+func componentNames() []string {
+	var names []string
+	for _, pickles := range []bool{false, true} {
+		for _, v := range variants {
+			for _, stem := range stems {
+				for i, ext := range extensions {
+					if i > 1 != pickles {
+						continue
+					}
+					names = append(names, stem+v+ext)
+					if kind, isIndex := strings.CutSuffix(ext, ".json"); isIndex && v != "" {
+						names = append(names, stem+kind+v+".json") // model.safetensors.index.fp16.json
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 // ComponentFile is the file that holds the weights in dir of a diffusers-layout folder, such as "unet": whole or sharded
-// (then it is the index), full or half.
+// (then it is the index), of any format.
 func ComponentFile(fsys fs.FS, dir string) (string, error) {
-	for _, name := range weightNames {
-		full := path.Join(dir, name)
-		if _, err := fs.Stat(fsys, full); err == nil {
-			return full, nil
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		return "", openError(dir, err)
+	}
+	have, others := map[string]bool{}, []string{}
+	for _, e := range entries {
+		have[e.Name()] = true
+		for _, stem := range stems { // variants of other names
+			if strings.HasPrefix(e.Name(), stem+".") && slices.Contains(extensions, path.Ext(e.Name())) {
+				others = append(others, e.Name())
+			}
 		}
 	}
-	return "", fmt.Errorf("checkpoint: the folder %s has no safetensors weights (%s or the like); point at a diffusers-layout model folder", dir, weightNames[0])
+	for _, name := range componentNames() {
+		if have[name] {
+			return path.Join(dir, name), nil
+		}
+	}
+	for _, ext := range extensions {
+		for _, name := range others {
+			if path.Ext(name) == ext {
+				return path.Join(dir, name), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("checkpoint: the folder %s has no weights (%s%s, %s.bin or the like); point at a diffusers-layout model folder", dir, stems[0], extensions[0], stems[2])
 }
 
 // OpenComponent opens the weights that ComponentFile finds.
@@ -72,31 +155,26 @@ func OpenComponent(fsys fs.FS, dir string) (Tensors, error) {
 	return OpenFS(fsys, name)
 }
 
-func openFile(fsys fs.FS, name, shown string) (*File, error) {
+// openData maps the contents of a regular file.
+func openData(fsys fs.FS, name, shown string) ([]byte, func() error, error) {
 	// Stat first: opening a pipe would wait for its other end.
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
-		return nil, openError(shown, err)
+		return nil, nil, openError(shown, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("checkpoint: %s is not a regular file; choose a .safetensors file", shown)
+		return nil, nil, fmt.Errorf("checkpoint: %s is not a regular file; choose a file of weights, such as .safetensors", shown)
 	}
 	in, err := fsys.Open(name)
 	if err != nil {
-		return nil, openError(shown, err)
+		return nil, nil, openError(shown, err)
 	}
 	defer in.Close()
 	data, unmap, err := contents(in)
 	if err != nil {
-		return nil, openError(shown, err)
+		return nil, nil, openError(shown, err)
 	}
-	f, err := Parse(data, shown)
-	if err != nil {
-		unmap()
-		return nil, err
-	}
-	f.unmap = unmap
-	return f, nil
+	return data, unmap, nil
 }
 
 // contents maps an operating system's file and reads any other.
@@ -153,14 +231,14 @@ func (s *sharded) Close() error {
 }
 
 // openIndex opens {"metadata": …, "weight_map": {tensor: shard file}} with all its shards.
-func openIndex(fsys fs.FS, name, shown string) (Tensors, error) {
-	data, err := readSmall(fsys, name, shown)
-	if err != nil {
+func openIndex(fsys fs.FS, data []byte, name, shown string) (Tensors, error) {
+	var shardOf map[string]string
+	var problem error
+	if err := (Tensor{Name: "index", file: shown}).guard(func() { shardOf, problem = parseIndex(data) }); err != nil {
 		return nil, err
 	}
-	shardOf, problem := parseIndex(data)
 	if problem != nil {
-		return nil, &FormatError{shown, problem.Error(), remedy(data)}
+		return nil, formatError(shown, problem, data)
 	}
 	s := &sharded{where: map[string]*File{}}
 	opened := map[string]*File{}
@@ -172,7 +250,12 @@ func openIndex(fsys fs.FS, name, shown string) (Tensors, error) {
 		shard := shardOf[tensor]
 		f := opened[shard]
 		if f == nil {
-			if f, err = openFile(fsys, path.Join(path.Dir(name), shard), filepath.Join(filepath.Dir(shown), shard)); err != nil {
+			at := filepath.Join(filepath.Dir(shown), shard)
+			data, unmap, err := openData(fsys, path.Join(path.Dir(name), shard), at)
+			if err == nil {
+				f, err = parseMapped(data, at, unmap)
+			}
+			if err != nil {
 				s.Close()
 				return nil, fmt.Errorf("%w (a shard that %s names)", err, shown)
 			}
@@ -187,23 +270,10 @@ func openIndex(fsys fs.FS, name, shown string) (Tensors, error) {
 	return s, nil
 }
 
-// readSmall reads a JSON file beside the weights, at most maxHeader bytes.
-func readSmall(fsys fs.FS, name, shown string) ([]byte, error) {
-	info, err := fs.Stat(fsys, name)
-	if err != nil {
-		return nil, openError(shown, err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxHeader {
-		return nil, &FormatError{shown, fmt.Sprintf("it is not a regular file of at most %d bytes", maxHeader), "choose an index file"}
-	}
-	data, err := fs.ReadFile(fsys, name)
-	if err != nil {
-		return nil, openError(shown, err)
-	}
-	return data, nil
-}
-
 func parseIndex(data []byte) (map[string]string, error) {
+	if len(data) > maxHeader {
+		return nil, fmt.Errorf("an index of %d bytes exceeds %d", len(data), maxHeader)
+	}
 	r := newReader(data)
 	shardOf := map[string]string{}
 	err := r.object(func(key string) error {

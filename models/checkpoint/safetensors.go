@@ -1,108 +1,29 @@
-// Package checkpoint reads and writes the files that hold a model's weights: safetensors, single or sharded, from disk
-// (memory-mapped) or from any other fs.FS.
-//
 // The safetensors format (https://huggingface.co/docs/safetensors): eight bytes of little-endian header length, a JSON
 // object {name: {dtype, shape, data_offsets: [begin, end]}} with optional "__metadata__", then the elements. The reader is
 // as strict as the reference implementation: every byte after the header belongs to exactly one tensor.
+
 package checkpoint
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"io"
-	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
 	"unicode/utf8"
 )
 
-const (
-	maxHeader = 100 << 20 // the reference refuses headers of more than 100 MB
-	maxDepth  = 64        // nesting of ignored values
-)
+const maxHeader = 100 << 20 // the reference refuses headers of more than 100 MB
 
-// Tensors is an open checkpoint: one file or the shards that an index names.
-type Tensors interface {
-	Names() []string                // sorted
-	Get(name string) (Tensor, bool) // false where the checkpoint has no such tensor
-	Metadata() map[string]string    // of the first file; never nil
-	Close() error                   // releases the mapping; no Tensor may be read afterwards
-}
-
-// FormatError says that a file is not what its name promises, and what to do about it.
-type FormatError struct{ File, Problem, Remedy string }
-
-func (e *FormatError) Error() string {
-	return fmt.Sprintf("checkpoint: %s: %s; %s", e.File, e.Problem, e.Remedy)
-}
-
-// File is one open safetensors file.
-type File struct {
-	name     string
-	names    []string
-	tensors  map[string]Tensor
-	metadata map[string]string
-	unmap    func() error
-}
-
-// Names lists the tensors, sorted.
-func (f *File) Names() []string { return f.names }
-
-// Get finds a tensor by name.
-func (f *File) Get(name string) (Tensor, bool) { t, ok := f.tensors[name]; return t, ok }
-
-// Metadata is the header's "__metadata__", never nil.
-func (f *File) Metadata() map[string]string { return f.metadata }
-
-// Close releases the mapping; closing twice is harmless.
-func (f *File) Close() error {
-	if f.unmap == nil {
-		return nil
-	}
-	unmap := f.unmap
-	f.unmap = nil
-	return unmap()
-}
-
-// Parse reads a safetensors file from data, which it keeps; name is for messages. Damage gives a *FormatError.
-func Parse(data []byte, name string) (*File, error) {
-	f := &File{name: name, tensors: map[string]Tensor{}, metadata: map[string]string{}}
-	var problem error
-	// Parsing reads a mapping too: the same guard, under the file's name.
-	err := Tensor{Name: "header", file: name}.guard(func() { problem = f.parse(data) })
-	if err != nil {
-		return nil, err
-	}
-	if problem != nil {
-		return nil, &FormatError{name, problem.Error(), remedy(data)}
-	}
-	f.names = slices.Sorted(maps.Keys(f.tensors))
-	return f, nil
-}
-
-// remedy names what the file really is, where its first bytes tell.
-func remedy(data []byte) string {
-	head := bytes.ToLower(data[:min(len(data), 64)])
-	switch {
-	case bytes.HasPrefix(head, []byte("<!doctype")), bytes.HasPrefix(head, []byte("<html")):
-		return "it is a saved web page, so download the file itself"
-	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
-		return "it is a Git LFS pointer, so fetch the file that it stands for (git lfs pull)"
-	case bytes.HasPrefix(head, []byte("pk\x03\x04")), bytes.HasPrefix(head, []byte{0x80, 2}):
-		return "it is a PyTorch pickle under another name, so convert it to safetensors"
-	}
-	return "download or export the file again"
-}
-
-func (f *File) parse(data []byte) error {
+// parseSafetensors reads a safetensors file.
+func (f *File) parseSafetensors(data []byte) error {
 	if len(data) < 8 {
 		return fmt.Errorf("%d bytes are too few for a safetensors file", len(data))
 	}
 	n := binary.LittleEndian.Uint64(data)
 	switch body := uint64(len(data) - 8); {
+	case n > 1<<48: // no length, then, but the beginning of something else
+		return fmt.Errorf("it is no safetensors file, PyTorch checkpoint or GGUF file")
 	case n > body:
 		return fmt.Errorf("its header claims %d bytes where %d follow, so it is cut short or not a safetensors file", n, body)
 	case n > maxHeader:
@@ -242,137 +163,4 @@ func (r *reader) tensor(name string, size uint64) (Tensor, span, error) {
 		return t, s, fmt.Errorf("needs %d bytes for shape %v of %s but has %d", need, shape[:min(len(shape), 8)], dtype, s.end-s.begin)
 	}
 	return t, s, nil
-}
-
-// reader walks JSON strictly: valid throughout, no duplicate keys, bounded nesting, nothing after the value.
-type reader struct {
-	dec  *json.Decoder
-	base error
-}
-
-func newReader(data []byte) *reader {
-	r := &reader{dec: json.NewDecoder(bytes.NewReader(data))}
-	r.dec.UseNumber()
-	if depth(data) > maxDepth {
-		r.base = fmt.Errorf("its JSON is nested more than %d deep", maxDepth)
-	} else if !json.Valid(data) {
-		r.base = fmt.Errorf("it is not valid JSON")
-	}
-	return r
-}
-
-// depth is the deepest nesting of brackets outside strings.
-func depth(data []byte) (deepest int) {
-	now, inString := 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
-}
-
-func (r *reader) token() (json.Token, error) {
-	if r.base != nil {
-		return nil, r.base
-	}
-	return r.dec.Token()
-}
-
-// object reads {key: value, …}; field reads each value.
-func (r *reader) object(field func(key string) error) error {
-	if t, err := r.token(); err != nil || t != json.Delim('{') {
-		return errOr(err, "an object was expected")
-	}
-	seen := map[string]bool{}
-	for r.dec.More() {
-		t, err := r.token()
-		key, ok := t.(string)
-		if err != nil || !ok {
-			return errOr(err, "a name was expected")
-		}
-		if seen[key] {
-			return fmt.Errorf("the name %s appears twice", quote(key))
-		}
-		seen[key] = true
-		if err := field(key); err != nil {
-			return err
-		}
-	}
-	_, err := r.token()
-	return err
-}
-
-func (r *reader) text() (string, error) {
-	t, err := r.token()
-	s, ok := t.(string)
-	if err != nil || !ok {
-		return "", errOr(err, "a text was expected")
-	}
-	return s, nil
-}
-
-// uints reads an array of non-negative integers; an empty one is not nil.
-func (r *reader) uints() ([]uint64, error) {
-	if t, err := r.token(); err != nil || t != json.Delim('[') {
-		return nil, errOr(err, "an array was expected")
-	}
-	list := []uint64{}
-	for r.dec.More() {
-		t, err := r.token()
-		n, ok := t.(json.Number)
-		if err != nil || !ok {
-			return nil, errOr(err, "a number was expected")
-		}
-		v, err := strconv.ParseUint(n.String(), 10, 63)
-		if err != nil {
-			return nil, fmt.Errorf("%s is not a size or an offset", quote(n.String()))
-		}
-		list = append(list, v)
-	}
-	_, err := r.token()
-	return list, err
-}
-
-// skip passes over one value of any kind.
-func (r *reader) skip() error {
-	for open := 0; ; {
-		t, err := r.token()
-		if err != nil {
-			return err
-		}
-		switch t {
-		case json.Delim('{'), json.Delim('['):
-			open++
-		case json.Delim('}'), json.Delim(']'):
-			open--
-		}
-		if open == 0 {
-			return nil
-		}
-	}
-}
-
-// end demands that only white space is left.
-func (r *reader) end() error {
-	if _, err := r.token(); err != io.EOF {
-		return errOr(nil, "something follows the JSON")
-	}
-	return nil
-}
-
-func errOr(err error, otherwise string) error {
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("%s", otherwise)
 }

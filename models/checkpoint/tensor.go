@@ -15,12 +15,14 @@ type Tensor struct {
 	DType DType
 	Shape []int // outermost first; empty for a scalar
 
-	// Data holds the elements little-endian, without copying: it may lie in a file mapping, at any alignment, and
-	// must not be written to. A mapped file that another program cuts short faults on access, so read it through
-	// Float32s, Floats or Read, which turn the fault into an error; never hand it to C code directly.
+	// Data holds the elements little-endian (quantised types: in blocks), without copying: it may lie in a file mapping,
+	// at any alignment, and must not be written to. A mapped file that another program cuts short faults on access, so
+	// read it through Float32s, Floats or Read, which turn the fault into an error; never hand it to C code directly. It is
+	// nil for a tensor that the file holds in another order, which those methods put right.
 	Data []byte
 
 	file string // for messages; empty for tensors made in memory
+	view *view  // where Data is nil
 }
 
 // Len is the number of elements.
@@ -44,15 +46,40 @@ func (t Tensor) Floats(dst []float32, from int) error {
 	if err != nil {
 		return err
 	}
+	if elems, _ := t.DType.Block(); elems > 1 {
+		return t.guard(func() { t.DType.Quantised().Decode(dst, src, from%elems) })
+	}
 	return t.guard(func() { decode(t.DType, dst, src) })
+}
+
+// Size is the bytes of all elements in the tensor's type.
+func (t Tensor) Size() int {
+	elems, size := t.DType.Block()
+	if elems == 0 {
+		return 0
+	}
+	return t.Len() / elems * size
 }
 
 // Read copies len(dst) raw little-endian bytes, starting at byte from of the tensor, into dst.
 func (t Tensor) Read(dst []byte, from int) error {
-	if from < 0 || from > len(t.Data) || len(dst) > len(t.Data)-from {
-		return fmt.Errorf("checkpoint: tensor %q of %s: bytes %d to %d lie outside its %d bytes", t.Name, t.file, from, from+len(dst), len(t.Data))
+	have := len(t.Data)
+	if t.view != nil {
+		have = t.Size()
 	}
-	return t.guard(func() { copy(dst, t.Data[from:]) })
+	if from < 0 || from > have || len(dst) > have-from {
+		return fmt.Errorf("checkpoint: tensor %q of %s: bytes %d to %d lie outside its %d bytes", t.Name, t.file, from, from+len(dst), have)
+	}
+	if t.view == nil {
+		return t.guard(func() { copy(dst, t.Data[from:]) })
+	}
+	size := t.DType.Size()
+	first, last := from/size, (from+len(dst)+size-1)/size
+	src, err := t.span(last-first, first)
+	if err == nil {
+		copy(dst, src[from-first*size:])
+	}
+	return err
 }
 
 // Int64s decodes all elements of an integer or BOOL tensor.
@@ -74,16 +101,24 @@ func (t Tensor) Int64s() ([]int64, error) {
 	})
 }
 
-// span is the bytes of n elements from the given one.
+// span is the bytes of n elements from the given one; of a quantised type, of the blocks that hold them.
 func (t Tensor) span(n, from int) ([]byte, error) {
-	size := t.DType.Size()
-	if size == 0 {
+	elems, size := t.DType.Block()
+	if elems == 0 {
 		return nil, fmt.Errorf("checkpoint: tensor %q has the unknown element type %q", t.Name, t.DType)
 	}
-	if have := len(t.Data) / size; from < 0 || from > have || n > have-from {
+	have := len(t.Data) / size * elems
+	if t.view != nil {
+		have = t.Len()
+	}
+	if from < 0 || from > have || n < 0 || n > have-from {
 		return nil, fmt.Errorf("checkpoint: tensor %q of %s: elements %d to %d lie outside its %d", t.Name, t.file, from, from+n, have)
 	}
-	return t.Data[from*size : (from+n)*size], nil
+	if t.view != nil {
+		dst := make([]byte, n*size)
+		return dst, t.guard(func() { t.view.gather(dst, t.Shape, from, size) })
+	}
+	return t.Data[from/elems*size : (from+n+elems-1)/elems*size], nil
 }
 
 // guard runs f, which reads t.Data, and reports a memory fault (the mapped file was cut short or closed) as an error.

@@ -30,22 +30,73 @@ func ParseConfig(data []byte) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("the text encoder's config.json cannot be read: %w", err)
 	}
+	return c, c.check()
+}
+
+// Infer takes the configuration of an encoder from the shapes of its tensors. Heads, which no tensor tells, are 64 wide, as
+// in every CLIP; encoders too narrow for that have two. The activation is CLIP's, or,
+// in the widths of OpenCLIP's encoders, theirs. Whatever overrides, JSON in the form of
+// config.json, says goes before both; nil says nothing.
+func Infer(s *nn.Scope, overrides []byte) (Config, error) {
+	t := s.At("text_model")
+	c := Config{Activation: "quick_gelu", Eps: 1e-5, EOS: legacyEOS}
+	if token := t.Shape("embeddings.token_embedding.weight"); len(token) == 2 {
+		c.VocabSize, c.HiddenSize = token[0], token[1]
+	}
+	if position := t.Shape("embeddings.position_embedding.weight"); len(position) == 2 {
+		c.MaxPositions = position[0]
+	}
+	for c.Layers < mostLayers && t.Shape(fmt.Sprintf("encoder.layers.%d.layer_norm1.weight", c.Layers)) != nil {
+		c.Layers++
+	}
+	if fc1 := t.Shape("encoder.layers.0.mlp.fc1.weight"); len(fc1) == 2 {
+		c.IntermediateSize = fc1[0]
+	}
+	if p := s.Shape("text_projection.weight"); len(p) == 2 {
+		c.ProjectionDim = p[0]
+	} else if p := s.Shape(openProjection); len(p) == 2 {
+		c.ProjectionDim = p[1]
+	}
+	const headDim, narrowHeads = 64, 2
+	if c.Heads = narrowHeads; c.HiddenSize >= 2*headDim {
+		c.Heads = c.HiddenSize / headDim
+	}
+	if c.HiddenSize == openH || c.HiddenSize == openBigG {
+		c.Activation = "gelu"
+	}
+	if overrides != nil {
+		if err := json.Unmarshal(overrides, &c); err != nil {
+			return c, fmt.Errorf("what is said about the text encoder cannot be read: %w", err)
+		}
+	}
+	if c.VocabSize == 0 || c.MaxPositions == 0 || c.Layers == 0 || c.IntermediateSize == 0 {
+		return c, fmt.Errorf("the text encoder is not whole: of its token embedding, position embedding and layers, some are missing or have another number of axes")
+	}
+	return c, c.check()
+}
+
+const mostLayers = 256
+
+// Widths of the text encoders of OpenCLIP ViT-H and ViT-bigG.
+const openH, openBigG = 1024, 1280
+
+func (c *Config) check() error {
 	for _, field := range []struct {
 		name    string
 		v, most int
 	}{{"vocab_size", c.VocabSize, 1 << 22}, {"hidden_size", c.HiddenSize, 1 << 16}, {"intermediate_size", c.IntermediateSize, 1 << 18},
-		{"num_hidden_layers", c.Layers, 256}, {"num_attention_heads", c.Heads, 1 << 10}, {"max_position_embeddings", c.MaxPositions, 1 << 16}} {
+		{"num_hidden_layers", c.Layers, mostLayers}, {"num_attention_heads", c.Heads, 1 << 10}, {"max_position_embeddings", c.MaxPositions, 1 << 16}} {
 		if field.v <= 0 || field.v > field.most {
-			return c, fmt.Errorf("the text encoder's config.json has %s = %d; a number from 1 to %d is wanted", field.name, field.v, field.most)
+			return fmt.Errorf("the text encoder has %s = %d; a number from 1 to %d is wanted", field.name, field.v, field.most)
 		}
 	}
 	if c.HiddenSize%c.Heads != 0 {
-		return c, fmt.Errorf("the text encoder's config.json has hidden_size %d, which %d heads do not divide", c.HiddenSize, c.Heads)
+		return fmt.Errorf("the text encoder has hidden_size %d, which %d heads do not divide", c.HiddenSize, c.Heads)
 	}
 	if _, ok := activations[c.Activation]; !ok {
-		return c, fmt.Errorf("the text encoder's config.json has hidden_act %q; quick_gelu and gelu are known", c.Activation)
+		return fmt.Errorf("the text encoder has hidden_act %q; quick_gelu and gelu are known", c.Activation)
 	}
-	return c, nil
+	return nil
 }
 
 var activations = map[string]compute.Act{"quick_gelu": compute.ActQuickGELU, "gelu": compute.ActGELU}
@@ -54,11 +105,21 @@ var activations = map[string]compute.Act{"quick_gelu": compute.ActQuickGELU, "ge
 type Model struct {
 	Config
 	token      *nn.Embedding
-	position   *nn.Param // [MaxPositions HiddenSize]
+	extra      *nn.Embedding // token with the rows of Extend; nil without
+	position   *nn.Param     // [MaxPositions HiddenSize]
 	layers     []*layer
 	final      *nn.LayerNorm
-	projection *nn.Linear // nil in encoders without one
+	projection *projection // nil in encoders without one
 }
+
+// projection takes the pooled state to the space that pictures share.
+type projection struct {
+	weight *nn.Param
+	transB bool // the weight is [ProjectionDim HiddenSize], as in transformers, and not the other way round, as in OpenCLIP
+}
+
+// openProjection is the projection's name in OpenCLIP's layout.
+const openProjection = "text_projection"
 
 type layer struct {
 	norm1, norm2 *nn.LayerNorm
@@ -89,10 +150,36 @@ func New(s *nn.Scope, c Config) (*Model, error) {
 			fc2:   linear("mlp.fc2", c.IntermediateSize, c.HiddenSize),
 		})
 	}
-	if p := s.At("text_projection"); s.Shape("text_projection.weight") != nil {
-		m.projection = nn.NewLinear(p, c.HiddenSize, c.ProjectionDim, false)
+	switch init := nn.UniformInit(c.HiddenSize); {
+	case s.Shape("text_projection.weight") != nil:
+		m.projection = &projection{s.Param("text_projection.weight", init, c.ProjectionDim, c.HiddenSize), true}
+	case s.Shape(openProjection) != nil:
+		m.projection = &projection{s.Param(openProjection, init, c.HiddenSize, c.ProjectionDim), false}
 	}
 	return m, s.Finish("position_ids")
+}
+
+// Extend adds rows of HiddenSize values to the token embedding, whose ids follow on from the vocabulary, in place of those
+// that were added before: the learned vectors of textual inversion (Gal et al. 2022). No values take them away. Graphs that
+// were recorded before keep what they had.
+func (m *Model) Extend(values []float32) error {
+	if m.extra = nil; len(values) == 0 {
+		return nil
+	}
+	table, err := m.token.Table.WithAppended(values)
+	if err != nil {
+		return fmt.Errorf("the text encoder has vectors of %d numbers, and the embedding has %d numbers in all: it was made for another family: %w", m.HiddenSize, len(values), err)
+	}
+	m.extra = &nn.Embedding{Table: table}
+	return nil
+}
+
+// Tokens is the number of ids that the encoder knows, with those of Extend.
+func (m *Model) Tokens() int {
+	if m.extra != nil {
+		return m.extra.Table.Shape[0]
+	}
+	return m.VocabSize
 }
 
 // Output is everything that an encoder answers.
@@ -104,12 +191,23 @@ type Output struct {
 }
 
 // Forward encodes ids [B T], T ≤ MaxPositions. pool [B 1 T] holds one row each from PoolRow; nil skips pooling.
-func (m *Model) Forward(ids, pool *compute.Tensor) Output {
-	position := m.position.In(ids)
-	if t := ids.Dim(-1); t < m.MaxPositions {
+func (m *Model) Forward(ids, pool *compute.Tensor) Output { return m.Encode(m.Words(ids), pool) }
+
+// Words looks up the vectors of ids [B T], [B T C].
+func (m *Model) Words(ids *compute.Tensor) *compute.Tensor {
+	if m.extra != nil {
+		return m.extra.Forward(ids)
+	}
+	return m.token.Forward(ids)
+}
+
+// Encode is Forward for words [B T C] that were looked up, or learned beside the vocabulary.
+func (m *Model) Encode(words, pool *compute.Tensor) Output {
+	position := m.position.In(words)
+	if t := words.Dim(1); t < m.MaxPositions {
 		position = compute.Slice(position, 0, 0, t)
 	}
-	x := compute.Add(m.token.Forward(ids), position)
+	x := compute.Add(words, position)
 	out := Output{HiddenStates: []*compute.Tensor{x}}
 	for _, l := range m.layers {
 		x = l.forward(x, m.Heads, activations[m.Activation])
@@ -117,9 +215,10 @@ func (m *Model) Forward(ids, pool *compute.Tensor) Output {
 	}
 	out.Last = m.Final(x)
 	if pool != nil {
-		out.Pooled = compute.Reshape(compute.MatMul(pool, out.Last, compute.MatMulOpts{}), ids.Dim(0), m.HiddenSize)
+		out.Pooled = compute.Reshape(compute.MatMul(pool, out.Last, compute.MatMulOpts{}), words.Dim(0), m.HiddenSize)
 		if m.projection != nil {
-			out.Projected = m.projection.Forward(out.Pooled)
+			p := m.projection
+			out.Projected = compute.MatMul(out.Pooled, p.weight.In(out.Pooled), compute.MatMulOpts{TransB: p.transB})
 		}
 	}
 	return out

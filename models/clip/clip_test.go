@@ -100,3 +100,32 @@ func TestConfigErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestTextualInversion is the case sd15-textual-inversion: two embeddings of one and three vectors, under the ids that follow
+// the vocabulary.
+func TestTextualInversion(t *testing.T) {
+	m, c := load(t), goldentest.Load(t, "sd15-textual-inversion")
+	const dir = "sd15/textual_inversion/"
+	want := goldentest.Read(t, dir+"out.safetensors")
+	var rows []float32
+	for _, v := range []goldentest.Tensor{goldentest.Read(t, dir+"cat-toy.safetensors")["<cat-toy>"], goldentest.Read(t, dir+"my-style.safetensors")["emb_params"]} {
+		rows = append(rows, v.Data...)
+	}
+	if err := m.Extend(rows); err != nil {
+		t.Fatal(err)
+	}
+	if m.Tokens() != m.VocabSize+4 {
+		t.Errorf("%d tokens", m.Tokens())
+	}
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		g, feed := compute.NewGraph(), map[string][]float32{}
+		g.Output("last_hidden_state", m.Forward(goldentest.Input(g, feed, "ids", want["input_ids"]), nil).Last)
+		goldentest.Compare(t, c, goldentest.Run(t, dev, g, feed), want)
+	})
+	if err := m.Extend(rows[:17]); err == nil {
+		t.Error("17 numbers are accepted as vectors of 16")
+	}
+	if err := m.Extend(nil); err != nil || m.Tokens() != m.VocabSize {
+		t.Errorf("%d tokens after all were taken away, %v", m.Tokens(), err)
+	}
+}

@@ -36,7 +36,8 @@ type Config struct {
 	ExponentialSigmas bool      `json:"use_exponential_sigmas"`
 	BetaSigmas        bool      `json:"use_beta_sigmas"`
 	SolverOrder       int       `json:"solver_order"`             // UniPC: 1, 2 or 3
-	SolverType        string    `json:"solver_type"`              // UniPC: "bh1", "bh2"
+	SolverType        string    `json:"solver_type"`              // UniPC: "bh1", "bh2"; DPM-Solver++: "midpoint", "heun"
+	Algorithm         string    `json:"algorithm_type"`           // DPM-Solver++: "sde-dpmsolver++" draws noise
 	OriginalSteps     int       `json:"original_inference_steps"` // LCM: the steps that it was distilled from
 	TimestepScaling   float64   `json:"timestep_scaling"`         // LCM
 	Shift             float64   `json:"shift"`                    // FlowClass: how much longer the noisy end is; 0 means 1
@@ -50,8 +51,8 @@ func DefaultConfig(className string) Config {
 		SolverOrder: 2, SolverType: "bh2", OriginalSteps: 50, TimestepScaling: 10,
 	}
 	switch className {
-	case "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler":
-	case "HeunDiscreteScheduler":
+	case "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "LMSDiscreteScheduler":
+	case "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler":
 		c.BetaStart, c.BetaEnd = 0.00085, 0.012
 	case "LCMScheduler":
 		c.BetaStart, c.BetaEnd, c.BetaSchedule, c.TimestepSpacing = 0.00085, 0.012, "scaled_linear", "leading"

@@ -58,8 +58,14 @@ func (f *flow) InitNoiseSigma() float64 { return 1 }
 // ScaleInput leaves x as it is.
 func (f *flow) ScaleInput(_ int, x []float32) []float32 { return x }
 
+// Stages is 1: a step is one call.
+func (f *flow) Stages() int { return 1 }
+
+// Level is x on its straight path.
+func (f *flow) Level(i int) (alpha, sigma float64) { return 1 - f.times[i], f.times[i] }
+
 // Step goes along the velocity from one s to the next.
-func (f *flow) Step(i int, velocity, x []float32, _ func(n int) []float32) (next, denoised []float32, err error) {
+func (f *flow) Step(i int, velocity, x []float32, _ Draw) (next, denoised []float32, err error) {
 	if i < 0 || i >= len(f.times)-1 || len(velocity) != len(x) {
 		return nil, nil, fmt.Errorf("diffusion: there is no step %d of %d, or the model gave %d numbers for %d", i, len(f.times)-1, len(velocity), len(x))
 	}

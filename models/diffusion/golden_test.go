@@ -124,7 +124,7 @@ func TestGoldens(t *testing.T) {
 func teacherForced(t *testing.T, s Sampler, f tensors, atol map[string]float64) {
 	x := combine(term{s.InitNoiseSigma(), f.get("latents")})
 	drawn := 0
-	noise := func(int) []float32 {
+	noise := func(int, float64, float64) []float32 {
 		drawn++
 		return f.get(fmt.Sprintf("noise%02d", drawn-1))
 	}

@@ -11,8 +11,10 @@ type Named struct{ ID, Label string }
 // Samplers lists the samplers in the order in which a menu shows them.
 func Samplers() []Named {
 	return []Named{
-		{"euler", "Euler"}, {"euler_ancestral", "Euler a"}, {"heun", "Heun"}, {"dpmpp_2m", "DPM++ 2M"}, {"uni_pc", "UniPC"},
-		{"ddim", "DDIM"}, {"ddpm", "DDPM"}, {"pndm", "PLMS"}, {"lcm", "LCM"},
+		{"euler", "Euler"}, {"euler_ancestral", "Euler a"}, {"heun", "Heun"}, {"dpm_2", "DPM2"}, {"dpm_2_ancestral", "DPM2 a"},
+		{"lms", "LMS"}, {"dpmpp_2m", "DPM++ 2M"}, {"dpmpp_sde", "DPM++ SDE"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
+		{"dpmpp_2m_sde_heun", "DPM++ 2M SDE Heun"}, {"dpmpp_2s_ancestral", "DPM++ 2S a"}, {"dpmpp_3m_sde", "DPM++ 3M SDE"},
+		{"ddim", "DDIM"}, {"ddpm", "DDPM"}, {"uni_pc", "UniPC"}, {"lcm", "LCM"}, {"pndm", "PLMS"},
 	}
 }
 
@@ -20,7 +22,7 @@ func Samplers() []Named {
 func Schedules() []Named {
 	return []Named{
 		{"normal", "Normal"}, {"karras", "Karras"}, {"exponential", "Exponential"}, {"sgm_uniform", "SGM Uniform"},
-		{"simple", "Simple"}, {"ddim_uniform", "DDIM Uniform"}, {"beta", "Beta"},
+		{"simple", "Simple"}, {"ddim_uniform", "DDIM Uniform"}, {"beta", "Beta"}, {"linear_quadratic", "Linear Quadratic"},
 	}
 }
 
@@ -36,7 +38,11 @@ func SchedulesFor(sampler string) []Named {
 var otherNames = map[string]string{
 	"keuler": "euler", "keulera": "euler_ancestral", "keulerancestral": "euler_ancestral", "kheun": "heun", "kdpmpp2m": "dpmpp_2m",
 	"plms": "pndm", "dpmsolvermultistep": "dpmpp_2m", "dpmpp": "dpmpp_2m", "eulerdiscrete": "euler", "eulerancestraldiscrete": "euler_ancestral",
-	"heundiscrete": "heun", "unipcmultistep": "uni_pc",
+	"heundiscrete": "heun", "unipcmultistep": "uni_pc", "lmsdiscrete": "lms", "klms": "lms", "dpm2a": "dpm_2_ancestral", "dpm2ancestral": "dpm_2_ancestral",
+	"kdpm2": "dpm_2", "kdpm2a": "dpm_2_ancestral", "kdpm2ancestral": "dpm_2_ancestral", "kdpm2discrete": "dpm_2", "kdpm2ancestraldiscrete": "dpm_2_ancestral",
+	"dpmsolversde": "dpmpp_sde", "kdpmppsde": "dpmpp_sde", "dpmpp2sa": "dpmpp_2s_ancestral", "kdpmpp2sa": "dpmpp_2s_ancestral", "kdpmpp2msde": "dpmpp_2m_sde",
+	"kdpmpp2msdeheun": "dpmpp_2m_sde_heun", "kdpmpp3msde": "dpmpp_3m_sde", "dpmpp2sancestral": "dpmpp_2s_ancestral", "unipcbh2": "uni_pc",
+	"dpmppsdegpu": "dpmpp_sde", "dpmpp2msdegpu": "dpmpp_2m_sde", "dpmpp3msdegpu": "dpmpp_3m_sde",
 	"uniform": "normal", "ddimuniform": "ddim_uniform",
 }
 
@@ -100,6 +106,9 @@ func ParseSampler(name string) (sampler, schedule string, err error) {
 // DefaultSampler is the sampler that a scheduler class stands for; "ddim" for an unknown one.
 func (c Config) DefaultSampler() string {
 	if id, ok := find(Samplers(), strings.TrimSuffix(c.ClassName, "Scheduler")); ok {
+		if id == "dpmpp_2m" && strings.HasPrefix(c.Algorithm, "sde-") {
+			return "dpmpp_2m_sde"
+		}
 		return id
 	}
 	return "ddim"

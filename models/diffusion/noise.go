@@ -25,15 +25,6 @@ func Noise(seed uint64, stream uint32, n int) []float32 {
 	return out
 }
 
-// Streams gives a sampler its noise from seed: streams 1, 2, … in the order of the calls.
-func Streams(seed uint64) func(n int) []float32 {
-	stream := uint32(0)
-	return func(n int) []float32 {
-		stream++
-		return Noise(seed, stream, n)
-	}
-}
-
 // boxMuller turns two uniform words into two independent normal numbers.
 func boxMuller(a, b uint32) (float32, float32) {
 	u := (float64(a) + 1) / (1 << 32) // (0, 1]: its logarithm is finite

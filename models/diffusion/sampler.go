@@ -23,9 +23,35 @@ type Sampler interface {
 	InitNoiseSigma() float64
 	// ScaleInput gives what the model sees of x at call i; it may be x itself.
 	ScaleInput(i int, x []float32) []float32
-	// Step takes the model's output at call i, and gives the next x and the picture predicted so far. noise(n) must give n
-	// fresh standard normal numbers; samplers that draw none accept nil. Calls go in order from 0, or begin later.
-	Step(i int, modelOut, x []float32, noise func(n int) []float32) (next, denoised []float32, err error)
+	// Stages is the model calls of one step: 2 where a step looks ahead, but for the last step, which has one.
+	Stages() int
+	// Level gives what x is at call i, alpha·x0 + sigma·ε, so that a run may begin there; i = len(Timesteps()) is the end.
+	Level(i int) (alpha, sigma float64)
+	// Step takes the model's output at call i, and gives the next x and the picture predicted so far. Samplers that draw no
+	// noise accept nil for it. Calls go in order from 0, or begin later, at a multiple of Stages().
+	Step(i int, modelOut, x []float32, noise Draw) (next, denoised []float32, err error)
+}
+
+// Draw gives n standard normal numbers for a step from noise level from to noise level to. A source that remembers the path of
+// its noise (see Brownian) uses the levels; others ignore them.
+type Draw func(n int, from, to float64) []float32
+
+// Options are the choices of a run beyond the model's own configuration.
+type Options struct {
+	Sampler, Schedule string   // ids; "" takes the configuration's own
+	Steps             int      // 1 to MaxSteps
+	Eta               *float64 // share of the noise that is drawn anew, as DefaultEta; nil is the sampler's own
+}
+
+// DefaultEta is the share of a sampler's noise that it draws anew at every step; ok is false for samplers without that choice.
+func DefaultEta(sampler string) (eta float64, ok bool) {
+	switch sampler {
+	case "ddim":
+		return 0, true
+	case "euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde":
+		return 1, true
+	}
+	return 0, false
 }
 
 // MaxSteps bounds the step count that New accepts.
@@ -33,45 +59,56 @@ const MaxSteps = 1000
 
 // New makes a sampler for one run of steps steps. Empty ids take the configuration's own sampler and schedule.
 func New(samplerID, scheduleID string, c Config, steps int) (Sampler, error) {
+	return NewWith(c, Options{Sampler: samplerID, Schedule: scheduleID, Steps: steps})
+}
+
+// NewWith makes a sampler for one run.
+func NewWith(c Config, o Options) (Sampler, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if c.ClassName == FlowClass {
-		return newFlow(c, steps)
+		return newFlow(c, o.Steps)
 	}
 	tr, err := newTraining(c)
 	if err != nil {
 		return nil, err
 	}
 	c.NumTrainTimesteps = len(tr.sigmas)
-	if samplerID == "" {
-		samplerID = c.DefaultSampler()
+	if o.Sampler == "" {
+		o.Sampler = c.DefaultSampler()
 	}
-	if scheduleID == "" {
-		if scheduleID = c.DefaultSchedule(); len(SchedulesFor(samplerID)) == 1 {
-			scheduleID = "normal"
+	if o.Schedule == "" {
+		if o.Schedule = c.DefaultSchedule(); len(SchedulesFor(o.Sampler)) == 1 {
+			o.Schedule = "normal"
 		}
 	}
-	if _, ok := find(Samplers(), samplerID); !ok {
-		return nil, fmt.Errorf("diffusion: the sampler %.40q is not known; choose one of %v", samplerID, ids(Samplers()))
+	if _, ok := find(Samplers(), o.Sampler); !ok {
+		return nil, fmt.Errorf("diffusion: the sampler %.40q is not known; choose one of %v", o.Sampler, ids(Samplers()))
 	}
-	if _, ok := find(SchedulesFor(samplerID), scheduleID); !ok {
-		return nil, fmt.Errorf("diffusion: the sampler %s does not take the schedule %.40q; choose one of %v", samplerID, scheduleID, ids(SchedulesFor(samplerID)))
+	if _, ok := find(SchedulesFor(o.Sampler), o.Schedule); !ok {
+		return nil, fmt.Errorf("diffusion: the sampler %s does not take the schedule %.40q; choose one of %v", o.Sampler, o.Schedule, ids(SchedulesFor(o.Sampler)))
 	}
-	if limit := min(MaxSteps, c.NumTrainTimesteps); steps < 1 || steps > limit {
-		return nil, fmt.Errorf("diffusion: %d steps are not within 1 to %d; choose another number", steps, limit)
+	if limit := min(MaxSteps, c.NumTrainTimesteps); o.Steps < 1 || o.Steps > limit {
+		return nil, fmt.Errorf("diffusion: %d steps are not within 1 to %d; choose another number", o.Steps, limit)
 	}
-	switch samplerID {
-	case "euler", "euler_ancestral", "heun":
-		return newExploding(samplerID, scheduleID, c, tr, steps)
-	case "dpmpp_2m", "uni_pc":
-		return newSolver(samplerID, scheduleID, c, tr, steps)
+	eta, _ := DefaultEta(o.Sampler)
+	if o.Eta != nil {
+		if eta = *o.Eta; !(eta >= 0 && eta <= 1) {
+			return nil, fmt.Errorf("diffusion: eta is from 0 to 1, not %v", eta)
+		}
+	}
+	switch o.Sampler {
+	case "euler", "euler_ancestral", "heun", "lms", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_3m_sde":
+		return newExploding(o.Sampler, o.Schedule, c, tr, o.Steps, eta)
+	case "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "uni_pc":
+		return newSolver(o.Sampler, o.Schedule, c, tr, o.Steps, eta)
 	case "lcm":
-		return newLCM(c, tr, steps)
+		return newLCM(c, tr, o.Steps)
 	case "pndm":
-		return newPNDM(c, tr, steps), nil
+		return newPNDM(c, tr, o.Steps), nil
 	}
-	return newWhole(samplerID, scheduleID, c, tr, steps)
+	return newWhole(o.Sampler, o.Schedule, c, tr, o.Steps, eta)
 }
 
 // prediction is what a model's output means; it turns outputs into x0 and ε.
@@ -136,12 +173,25 @@ type run struct {
 	timesteps []float64
 	sigmas    []float64
 	init      float64
-	last      int // the call before; −2 before the first
+	two       bool // a step has two calls, but for the last one
+	last      int  // the call before; −2 before the first
 }
 
 func (r *run) Timesteps() []float64    { return r.timesteps }
 func (r *run) Sigmas() []float64       { return r.sigmas }
 func (r *run) InitNoiseSigma() float64 { return r.init }
+
+func (r *run) Stages() int {
+	if r.two {
+		return 2
+	}
+	return 1
+}
+
+// Level of a variance-preserving sampler.
+func (r *run) Level(i int) (alpha, sigma float64) {
+	return vp(r.sigmas[min(max(i, 0), len(r.sigmas)-1)])
+}
 
 // ScaleInput of a variance-preserving sampler changes nothing.
 func (r *run) ScaleInput(_ int, x []float32) []float32 { return x }
@@ -159,12 +209,12 @@ func (r *run) begin(i int, modelOut, x []float32) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// draw asks for n normal numbers.
-func draw(noise func(n int) []float32, n int) ([]float32, error) {
+// draw asks for n normal numbers for a step from one noise level to another.
+func draw(noise Draw, n int, from, to float64) ([]float32, error) {
 	if noise == nil {
 		return nil, fmt.Errorf("diffusion: this sampler draws noise at every step, but was given no source of it")
 	}
-	z := noise(n)
+	z := noise(n, from, to)
 	if len(z) != n {
 		return nil, fmt.Errorf("diffusion: the noise has %d numbers where the latents have %d", len(z), n)
 	}

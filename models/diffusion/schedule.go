@@ -62,11 +62,11 @@ func (tr *training) sigmaSchedule(id string, c Config, steps int, g grid) (sigma
 		low, high = tr.sigmaAt(own[steps-1]), tr.sigmaAt(own[0])
 	}
 	for i := range steps {
+		var sigma float64
 		ramp := 0.0
 		if steps > 1 {
 			ramp = float64(i) / float64(steps-1)
 		}
-		var sigma float64
 		switch id {
 		case "karras": // Karras et al. 2022, equation 5, ρ = 7
 			const rho = 7
@@ -76,6 +76,8 @@ func (tr *training) sigmaSchedule(id string, c Config, steps int, g grid) (sigma
 			sigma = math.Exp(math.Log(high) + ramp*(math.Log(low)-math.Log(high)))
 		case "beta": // "Beta Sampling is All You Need" (Lee et al. 2024), α = β = 0.6
 			sigma = low + betaQuantile(1-ramp, 0.6, 0.6)*(high-low)
+		case "linear_quadratic":
+			sigma = linearQuadratic(i, steps) * tr.sigmas[len(tr.sigmas)-1]
 		default:
 			return nil, nil, fmt.Errorf("diffusion: the schedule %.40q is not known; choose one of %v", id, ids(Schedules()))
 		}
@@ -86,6 +88,23 @@ func (tr *training) sigmaSchedule(id string, c Config, steps int, g grid) (sigma
 		sigmas, timesteps = append(sigmas, sigma), append(timesteps, t)
 	}
 	return sigmas, timesteps, nil
+}
+
+// linearQuadratic is place i of n steps from 1 to 0 in Mochi's schedule (Genmo 2024): half of the steps go down linearly, by
+// threshold in all, the others along a parabola that continues the line.
+func linearQuadratic(i, n int) float64 {
+	const threshold = 0.025
+	linear := n / 2
+	slope := threshold / float64(max(linear, 1))
+	if i < linear || n == 1 {
+		return 1 - slope*float64(i)
+	}
+	quadratic := float64(n - linear)
+	rest := float64(linear) - threshold*float64(n)
+	bend := rest / (float64(linear) * quadratic * quadratic)
+	tilt := slope - 2*rest/(quadratic*quadratic)
+	at := float64(i)
+	return 1 - (bend*at*at + tilt*at + bend*float64(linear*linear))
 }
 
 // timestepSchedule gives the schedules that choose timesteps rather than noise levels; nil for the others.

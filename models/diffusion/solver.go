@@ -5,25 +5,27 @@ import (
 )
 
 // solver is the multistep solvers in λ = log(αₜ/σₜ), on variance-preserving x: DPM-Solver++ 2M (Lu et al. 2022, algorithm 2,
-// midpoint) and UniPC (Zhao et al. 2023, predictor and corrector on x0).
+// midpoint, and its stochastic form) and UniPC (Zhao et al. 2023, predictor and corrector on x0).
 type solver struct {
 	run
 	kind    prediction
 	order   int
-	lower   bool // take the last step at first order
-	uni     bool // UniPC
-	bh1     bool // UniPC's B(h) = h rather than eʰ − 1
+	lower   bool    // take the last step at first order
+	uni     bool    // UniPC
+	bh1     bool    // UniPC's B(h) = h rather than eʰ − 1
+	heun    bool    // DPM-Solver++: the second order by Heun's rule rather than at the midpoint
+	eta     float64 // DPM-Solver++: 0 is the ordinary differential equation, 1 the stochastic one
 	history [][]float32
 	before  []float32 // UniPC: x before the last step
 	taken   int       // UniPC: the order of the last step
 }
 
-func newSolver(id, schedule string, c Config, tr *training, steps int) (Sampler, error) {
+func newSolver(id, schedule string, c Config, tr *training, steps int, eta float64) (Sampler, error) {
 	sigmas, timesteps, err := tr.sigmaSchedule(schedule, c, steps, gridSolver)
 	if err != nil {
 		return nil, err
 	}
-	s := &solver{kind: prediction(c.PredictionType), order: 2, uni: id == "uni_pc", bh1: c.SolverType == "bh1"}
+	s := &solver{kind: prediction(c.PredictionType), order: 2, uni: id == "uni_pc", bh1: c.SolverType == "bh1", heun: c.SolverType == "heun" || id == "dpmpp_2m_sde_heun", eta: eta}
 	if s.uni {
 		s.order = min(max(c.SolverOrder, 1), 3)
 	}
@@ -36,7 +38,7 @@ func newSolver(id, schedule string, c Config, tr *training, steps int) (Sampler,
 
 func lambda(sigma float64) float64 { return -math.Log(sigma) }
 
-func (s *solver) Step(i int, modelOut, x []float32, _ func(n int) []float32) (next, denoised []float32, err error) {
+func (s *solver) Step(i int, modelOut, x []float32, noise Draw) (next, denoised []float32, err error) {
 	fresh, err := s.begin(i, modelOut, x)
 	if err != nil {
 		return nil, nil, err
@@ -65,23 +67,42 @@ func (s *solver) Step(i int, modelOut, x []float32, _ func(n int) []float32) (ne
 		s.before, s.taken = x, order
 		return s.unify(i, i+1, order, x, nil), denoised, nil
 	}
-	return s.midpoint(i, order, x), denoised, nil
+	next, err = s.multistep(i, order, x, noise)
+	return next, denoised, err
 }
 
-// midpoint is one step of DPM-Solver++ of order 1 or 2.
-func (s *solver) midpoint(i, order int, x []float32) []float32 {
+// multistep is one step of DPM-Solver++ of order 1 or 2; with η > 0 it takes a longer step and adds fresh noise.
+func (s *solver) multistep(i, order int, x []float32, noise Draw) ([]float32, error) {
 	from, to := s.sigmas[i], s.sigmas[i+1]
-	_, sigmaFrom := vp(from)
-	alpha, sigma := vp(to)
-	h := lambda(to) - lambda(from)
-	gain := -alpha * math.Expm1(-h)
 	m0 := s.history[len(s.history)-1]
-	if order == 1 {
-		return combine(term{sigma / sigmaFrom, x}, term{gain, m0})
+	alpha, sigma := vp(to)
+	if to == 0 {
+		return combine(term{alpha, m0}), nil
 	}
-	m1 := s.history[len(s.history)-2]
-	r := (lambda(from) - lambda(s.sigmas[i-1])) / h
-	return combine(term{sigma / sigmaFrom, x}, term{gain * (1 + 0.5/r), m0}, term{-gain * 0.5 / r, m1})
+	_, sigmaFrom := vp(from)
+	h := lambda(to) - lambda(from)
+	longer := h * (1 + s.eta)
+	gain := -alpha * math.Expm1(-longer)
+	terms := []term{{sigma / sigmaFrom * math.Exp(-h*s.eta), x}, {gain, m0}}
+	if order > 1 {
+		second := gain / 2
+		if s.heun {
+			second = alpha * (1 + math.Expm1(-longer)/longer)
+		}
+		if before := lambda(from) - lambda(s.sigmas[i-1]); before > 0 && h > 0 {
+			second *= h / before
+			terms[1].k += second
+			terms = append(terms, term{-second, s.history[len(s.history)-2]})
+		}
+	}
+	if s.eta > 0 {
+		z, err := draw(noise, len(x), from, to)
+		if err != nil {
+			return nil, err
+		}
+		terms = append(terms, term{sigma * math.Sqrt(-math.Expm1(-2*s.eta*h)), z})
+	}
+	return combine(terms...), nil
 }
 
 // unify is UniPC's step from noise level index from to index to. Without target it predicts; with target, the x0 that the

@@ -5,22 +5,23 @@ import (
 	"slices"
 )
 
-// whole is the samplers that step between trained timesteps, x = αₜ·x0 + σₜ·ε: DDIM (Song et al. 2021, η = 0) and DDPM (Ho et
+// whole is the samplers that step between trained timesteps, x = αₜ·x0 + σₜ·ε: DDIM (Song et al. 2021) and DDPM (Ho et
 // al. 2020).
 type whole struct {
 	run
 	kind      prediction
 	ancestral bool      // DDPM
+	eta       float64   // DDIM: 0 draws no noise, 1 as much as DDPM
 	bar, prev []float64 // ᾱ at and after each call
 	clip      float64   // 0: none
 }
 
-func newWhole(id, schedule string, c Config, tr *training, steps int) (Sampler, error) {
+func newWhole(id, schedule string, c Config, tr *training, steps int, eta float64) (Sampler, error) {
 	_, timesteps, err := tr.sigmaSchedule(schedule, c, steps, gridWhole)
 	if err != nil {
 		return nil, err
 	}
-	s := &whole{kind: prediction(c.PredictionType), ancestral: id == "ddpm"}
+	s := &whole{kind: prediction(c.PredictionType), ancestral: id == "ddpm", eta: eta}
 	s.last, s.init, s.timesteps = -2, 1, timesteps
 	if c.ClipSample {
 		s.clip = c.ClipRange
@@ -71,7 +72,7 @@ func levels(bars []float64) []float64 {
 	return bars
 }
 
-func (s *whole) Step(i int, modelOut, x []float32, noise func(n int) []float32) (next, denoised []float32, err error) {
+func (s *whole) Step(i int, modelOut, x []float32, noise Draw) (next, denoised []float32, err error) {
 	if _, err := s.begin(i, modelOut, x); err != nil {
 		return nil, nil, err
 	}
@@ -83,9 +84,7 @@ func (s *whole) Step(i int, modelOut, x []float32, noise func(n int) []float32) 
 		clamp(denoised, s.clip)
 	}
 	if !s.ancestral {
-		ex, eo := s.kind.epsilon(alpha, sigma)
-		k := math.Sqrt(1 - prev)
-		return combine(term{math.Sqrt(prev), denoised}, term{k * ex, x}, term{k * eo, modelOut}), denoised, nil
+		return s.implicit(i, modelOut, x, denoised, noise)
 	}
 	// The posterior q(x_prev | x, x0): equations 6 and 7 of Ho et al., for the stride's own α and β.
 	stride := bar / prev
@@ -95,11 +94,28 @@ func (s *whole) Step(i int, modelOut, x []float32, noise func(n int) []float32) 
 		return combine(term{meanX0, denoised}, term{meanX, x}), denoised, nil
 	}
 	variance := max((1-prev)/(1-bar)*(1-stride), 1e-20)
-	z, err := draw(noise, len(x))
+	z, err := draw(noise, len(x), s.sigmas[i], s.sigmas[i+1])
 	if err != nil {
 		return nil, nil, err
 	}
 	return combine(term{meanX0, denoised}, term{meanX, x}, term{math.Sqrt(variance), z}), denoised, nil
+}
+
+// implicit is a step of DDIM, equations 12 and 16 of Song et al.
+func (s *whole) implicit(i int, modelOut, x, denoised []float32, noise Draw) (next, x0 []float32, err error) {
+	bar, prev := s.bar[i], s.prev[i]
+	ex, eo := s.kind.epsilon(math.Sqrt(bar), math.Sqrt(1-bar))
+	up := s.eta * math.Sqrt(max((1-prev)/(1-bar)*(1-bar/prev), 0))
+	k := math.Sqrt(max(1-prev-up*up, 0))
+	terms := []term{{math.Sqrt(prev), denoised}, {k * ex, x}, {k * eo, modelOut}}
+	if s.eta > 0 {
+		z, err := draw(noise, len(x), s.sigmas[i], s.sigmas[i+1])
+		if err != nil {
+			return nil, nil, err
+		}
+		terms = append(terms, term{up, z})
+	}
+	return combine(terms...), denoised, nil
 }
 
 // pndm is pseudo linear multistep (Liu et al. 2022) without the Runge–Kutta start, as Stable Diffusion shipped it: the second
@@ -136,7 +152,7 @@ func newPNDM(c Config, tr *training, steps int) Sampler {
 	return s
 }
 
-func (s *pndm) Step(i int, modelOut, x []float32, _ func(n int) []float32) (next, denoised []float32, err error) {
+func (s *pndm) Step(i int, modelOut, x []float32, _ Draw) (next, denoised []float32, err error) {
 	fresh, err := s.begin(i, modelOut, x)
 	if err != nil {
 		return nil, nil, err
@@ -218,7 +234,7 @@ func newLCM(c Config, tr *training, steps int) (Sampler, error) {
 	return s, nil
 }
 
-func (s *lcm) Step(i int, modelOut, x []float32, noise func(n int) []float32) (next, denoised []float32, err error) {
+func (s *lcm) Step(i int, modelOut, x []float32, noise Draw) (next, denoised []float32, err error) {
 	if _, err := s.begin(i, modelOut, x); err != nil {
 		return nil, nil, err
 	}
@@ -232,7 +248,7 @@ func (s *lcm) Step(i int, modelOut, x []float32, noise func(n int) []float32) (n
 	if i == len(s.timesteps)-1 {
 		return denoised, denoised, nil
 	}
-	z, err := draw(noise, len(x))
+	z, err := draw(noise, len(x), s.sigmas[i], s.sigmas[i+1])
 	if err != nil {
 		return nil, nil, err
 	}

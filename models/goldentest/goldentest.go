@@ -19,7 +19,7 @@ import (
 	"atelier/models/nn"
 )
 
-// Case is one entry of testdata/goldens.json: the tolerance of each tensor, and how a pipeline was run.
+// Case is one entry of testdata/goldens*.json: the tolerance of each tensor, and how a pipeline was run.
 type Case struct {
 	Atol            map[string]float64 `json:"atol"`
 	Scheduler       string             `json:"scheduler"`
@@ -30,6 +30,7 @@ type Case struct {
 	Negative        string             `json:"negative_prompt"`
 	Width           int                `json:"width"`
 	Height          int                `json:"height"`
+	Strength        float64            `json:"strength"`
 }
 
 // Dir is models/testdata as seen from a package directly below models.
@@ -38,19 +39,25 @@ const Dir = "../testdata"
 // Load reads a case.
 func Load(t testing.TB, id string) Case {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(Dir, "goldens.json"))
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob(filepath.Join(Dir, "goldens*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no goldens in %s: %v", Dir, err)
 	}
-	var all map[string]Case
-	if err := json.Unmarshal(data, &all); err != nil {
-		t.Fatal(err)
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all map[string]Case
+		if err := json.Unmarshal(data, &all); err != nil {
+			t.Fatal(err)
+		}
+		if c, ok := all[id]; ok {
+			return c
+		}
 	}
-	c, ok := all[id]
-	if !ok {
-		t.Fatalf("there is no case %q", id)
-	}
-	return c
+	t.Fatalf("there is no case %q", id)
+	return Case{}
 }
 
 // Tensor is a golden: B C H W where it has four axes.

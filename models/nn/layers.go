@@ -10,7 +10,7 @@ type Linear struct {
 
 // NewLinear takes weight and, where wanted, bias from s.
 func NewLinear(s *Scope, in, out int, bias bool) *Linear {
-	l := &Linear{Weight: s.Param("weight", UniformInit(in), out, in)}
+	l := &Linear{Weight: s.Matrix("weight", UniformInit(in), out, in)}
 	if bias {
 		l.Bias = s.Param("bias", UniformInit(in), out)
 	}
@@ -42,7 +42,7 @@ func (l *Linear) Fused(x *compute.Tensor, act compute.Act, residual *compute.Ten
 // Conv2D is a convolution over B H W C with a square kernel.
 type Conv2D struct {
 	Weight *Param // [Co K K Ci]
-	Bias   *Param // [Co]
+	Bias   *Param // [Co], or nil
 	stride int
 	pad    [4]int
 }
@@ -55,6 +55,11 @@ func NewConv2D(s *Scope, in, out, k, stride int, pad [4]int) *Conv2D {
 	}
 }
 
+// NewConv2DWithoutBias takes a convolution that has a weight only.
+func NewConv2DWithoutBias(s *Scope, in, out, k, stride int, pad [4]int) *Conv2D {
+	return &Conv2D{Weight: s.Kernel("weight", out, in, k, k), stride: stride, pad: pad}
+}
+
 // Same pads all sides by n.
 func Same(n int) [4]int { return [4]int{n, n, n, n} }
 
@@ -63,7 +68,7 @@ func (c *Conv2D) Forward(x *compute.Tensor) *compute.Tensor { return c.Fused(x, 
 
 // Fused adds bias (the layer's own where nil; [Co] or one row for each picture, [B Co]) and residual, where not nil.
 func (c *Conv2D) Fused(x, bias, residual *compute.Tensor) *compute.Tensor {
-	if bias == nil {
+	if bias == nil && c.Bias != nil {
 		bias = c.Bias.In(x)
 	}
 	return compute.Conv2D(x, c.Weight.In(x), compute.ConvOpts{

@@ -155,3 +155,80 @@ func TestSourcesAreShared(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestQuantisedSources checks which parameters stay block-quantised, and that what a device gets decodes to the tensor's values.
+func TestQuantisedSources(t *testing.T) {
+	small := map[string][]int{"linear.weight": {8, 320}, "odd.weight": {64, 6}, "kernel.weight": {16, 16, 3, 3}, "table.weight": {32, 40}, "wide.weight": {1 << 10, 1 << 10, 3, 3}}
+	ts := counting(t, true, small)
+	blocks := map[string]checkpoint.Tensor{}
+	for _, name := range ts.Names() {
+		x, _ := ts.Get(name)
+		data := make([]byte, x.Len()/32*34)
+		for i := range data {
+			data[i] = byte(i * 7)
+		}
+		for b := 0; b < len(data); b += 34 {
+			binary.LittleEndian.PutUint16(data[b:], compute.HalfBits(float32(b%5+1)/64))
+		}
+		blocks[name] = checkpoint.Tensor{Name: name, DType: checkpoint.Q8_0, Shape: x.Shape, Data: data}
+	}
+	s := Load("w", tensors(blocks))
+	linear, odd := NewLinear(s.At("linear"), 320, 8, false), NewLinear(s.At("odd"), 6, 64, false)
+	kernel, wide := s.At("kernel").Kernel("weight", 16, 16, 3, 3), s.At("wide").Kernel("weight", 1<<10, 1<<10, 3, 3)
+	table := NewEmbedding(s.At("table"), 32, 40)
+	if err := s.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		p    *Param
+		want compute.DType
+	}{{linear.Weight, compute.Q8_0}, {odd.Weight, compute.F32}, {kernel, compute.F32}, {table.Table, compute.F32}, {wide, compute.F16}} {
+		src := c.p.Source.(*Stored)
+		d, n := src.DType(), c.p.Shape.Size()
+		if d != c.want {
+			t.Errorf("%s is %v, want %v", c.p.Name, d, c.want)
+			continue
+		}
+		values, raw := make([]float32, n), make([]byte, d.Stored(n))
+		if err := src.Read(values); err != nil {
+			t.Fatal(err)
+		}
+		if err := src.ReadRaw(raw); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, n)
+		switch d {
+		case compute.Q8_0:
+			d.DecodeStored(got, raw, 0)
+			if src.ReadRaw(raw[:len(raw)-36]) == nil {
+				t.Error("read a part of the blocks")
+			}
+		case compute.F16:
+			for i := range got {
+				got[i], values[i] = compute.HalfFloat(binary.LittleEndian.Uint16(raw[2*i:])), compute.HalfFloat(compute.HalfBits(values[i]))
+			}
+		default:
+			for i := range got {
+				got[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+			}
+		}
+		for i := range got {
+			if got[i] != values[i] {
+				t.Fatalf("%s: element %d is %v raw and %v read", c.p.Name, i, got[i], values[i])
+			}
+		}
+	}
+}
+
+// tensors is a checkpoint in memory.
+type tensors map[string]checkpoint.Tensor
+
+func (m tensors) Names() (names []string) {
+	for name := range m {
+		names = append(names, name)
+	}
+	return names
+}
+func (m tensors) Get(name string) (checkpoint.Tensor, bool) { t, ok := m[name]; return t, ok }
+func (m tensors) Metadata() map[string]string               { return map[string]string{} }
+func (m tensors) Close() error                              { return nil }

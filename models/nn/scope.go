@@ -119,8 +119,11 @@ func joined(path []any) string {
 }
 
 func (s *Scope) name(leaf string) string {
-	if s.prefix == "" {
+	switch {
+	case s.prefix == "":
 		return leaf
+	case leaf == "":
+		return s.prefix
 	}
 	return s.prefix + "." + leaf
 }
@@ -191,6 +194,16 @@ func (s *Scope) Param(leaf string, init Init, shape ...int) *Param {
 	return s.take(leaf, init, shape, shape, nil)
 }
 
+// Matrix takes a parameter that only products read, as their second operand: the weight of a Linear. A block-quantised one stays
+// so on the device.
+func (s *Scope) Matrix(leaf string, init Init, out, in int) *Param {
+	p := s.take(leaf, init, []int{out, in}, []int{out, in}, nil)
+	if src, ok := p.Source.(*Stored); ok {
+		src.matrix = in%4 == 0 // products read rows by fours
+	}
+	return p
+}
+
 // Kernel takes a convolution's weight, in checkpoints [Co Ci/groups Kh Kw], as [Co Kh Kw Ci/groups].
 func (s *Scope) Kernel(leaf string, co, ci, kh, kw int) *Param {
 	return s.take(leaf, UniformInit(ci*kh*kw), []int{co, ci, kh, kw}, []int{co, kh, kw, ci}, &permutation{outer: co, rows: ci, cols: kh * kw})
@@ -224,9 +237,9 @@ func (s *Scope) take(leaf string, init Init, stored, shape []int, p *permutation
 	case !ok:
 		s.missing = append(s.missing, name)
 	case !sameShape(t.Shape, stored):
-		s.misshapen = append(s.misshapen, fmt.Sprintf("%s is %v, not %v", name, compute.Shape(t.Shape), compute.Shape(stored)))
+		s.misshapen = append(s.misshapen, fmt.Sprintf("%s is %v, not %v", s.original(name), compute.Shape(t.Shape), compute.Shape(stored)))
 	case !readable(t.DType):
-		s.misshapen = append(s.misshapen, fmt.Sprintf("%s holds %s, not numbers", name, t.DType))
+		s.misshapen = append(s.misshapen, fmt.Sprintf("%s holds %s, not numbers", s.original(name), t.DType))
 	}
 	return param
 }
@@ -236,7 +249,8 @@ func readable(d checkpoint.DType) bool {
 	case checkpoint.F32, checkpoint.F16, checkpoint.BF16, checkpoint.F64, checkpoint.F8E4M3, checkpoint.F8E5M2:
 		return true
 	}
-	return false
+	elements, _ := d.Block()
+	return elements > 1
 }
 
 // sameShape compares shapes, ignoring axes of extent 1 at their ends.
@@ -253,6 +267,14 @@ func sameShape(a, b []int) bool {
 // Params lists the parameters taken so far, in order.
 func (s *Scope) Params() []*Param { return s.params }
 
+// original is what the file calls a tensor, where the checkpoint is a view of it under other names.
+func (s *Scope) original(name string) string {
+	if v, ok := s.tensors.(interface{ Original(name string) string }); ok {
+		return v.Original(name)
+	}
+	return name
+}
+
 // listed bounds how many names of a kind an error spells out.
 const listed = 8
 
@@ -265,7 +287,7 @@ func (s *Scope) Finish(ignore ...string) error {
 	var unused []string
 	for _, n := range s.tensors.Names() {
 		if !s.used[n] && !endsIn(n, ignore) {
-			unused = append(unused, n)
+			unused = append(unused, s.original(n))
 		}
 	}
 	sort.Strings(unused)

@@ -2,39 +2,58 @@ package pipeline
 
 import (
 	"fmt"
+	"strings"
 
 	"atelier/models/catalog"
 	"atelier/models/clip"
 	"atelier/models/diffusion"
 	"atelier/models/gan"
 	"atelier/models/nn"
+	"atelier/models/taesd"
 	"atelier/models/unet"
 	"atelier/models/vae"
 )
 
-// parts is the networks of a model, built over the tensors of an open model folder.
+// parts is the networks of a model, built over the tensors of an open model.
 type parts struct {
-	text      *clip.Model
-	unet      *unet.Model
+	conditioned
 	vae       *vae.Model
-	upscaler  *gan.Compact // nil where the model has none
+	tiny      *taesd.Coder  // a small decoder for previews; nil where there is none
+	upscaler  *gan.Upscaler // nil where the model has none
 	scheduler diffusion.Config
 }
 
 func newParts(m *catalog.Model) (*parts, error) {
+	var missing []string
+	for _, p := range []struct {
+		name string
+		part *catalog.Part
+	}{{"text encoder", &m.TextEncoder}, {"denoiser", &m.UNet}, {"autoencoder", &m.VAE}} {
+		if !p.part.Here() {
+			missing = append(missing, p.name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
+	}
 	var p parts
 	var err error
-	if p.text, err = newText(m); err != nil {
-		return nil, err
-	}
-	if p.unet, err = newUNet(m); err != nil {
+	if p.conditioned, err = newConditioned(m); err != nil {
 		return nil, err
 	}
 	if p.vae, err = newVAE(m); err != nil {
 		return nil, err
 	}
+	if m.TinyDecoder.Here() {
+		if p.tiny, err = newTiny(&m.TinyDecoder, true); err != nil {
+			return nil, err
+		}
+		if p.tiny.In != p.vae.LatentChannels || p.tiny.Out != p.vae.OutChannels {
+			p.tiny = nil // of another family
+		}
+	}
 	if m.Upscaler != nil {
-		if p.upscaler, err = gan.NewCompact(nn.Load(m.Upscaler.File, m.Upscaler.Weights)); err != nil {
+		if p.upscaler, err = gan.NewUpscaler(nn.Load(m.Upscaler.File, m.Upscaler.Weights)); err != nil {
 			return nil, err
 		}
 	}
@@ -44,38 +63,147 @@ func newParts(m *catalog.Model) (*parts, error) {
 	return &p, p.check(m.Name)
 }
 
-func newText(m *catalog.Model) (*clip.Model, error) {
-	c, err := clip.ParseConfig(m.TextEncoder.Config)
-	if err != nil {
-		return nil, fmt.Errorf("the model %s: %w", m.Name, err)
-	}
-	return clip.New(nn.Load(m.TextEncoder.File, m.TextEncoder.Weights), c)
+// lacks says that a model has no part of a kind.
+func lacks(m *catalog.Model, what string) error {
+	return fmt.Errorf("the model %s has no %s", m.Name, what)
 }
 
-func newUNet(m *catalog.Model) (*unet.Model, error) {
-	c, err := unet.ParseConfig(m.UNet.Config)
+func newText(m *catalog.Model, p *catalog.Part) (*clip.Model, *nn.Scope, error) {
+	if !p.Here() {
+		return nil, nil, lacks(m, "text encoder of this number")
+	}
+	s := nn.Load(p.File, p.Weights)
+	var c clip.Config
+	var err error
+	if p.Config != nil {
+		c, err = clip.ParseConfig(p.Config)
+	} else {
+		c, err = clip.Infer(s, p.Overrides)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("the model %s: %w", m.Name, err)
+	}
+	text, err := clip.New(s, c)
+	return text, s, err
+}
+
+func newUNet(m *catalog.Model) (*unet.Model, *nn.Scope, error) {
+	p := &m.UNet
+	if !p.Here() {
+		return nil, nil, lacks(m, "denoiser")
+	}
+	s := nn.Load(p.File, p.Weights)
+	var c unet.Config
+	var err error
+	if p.Config != nil {
+		c, err = unet.ParseConfig(p.Config)
+	} else {
+		c, err = unet.Infer(s, unet.Hints{Pooled: pooledWidth(m), Overrides: p.Overrides})
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("the model %s: %w", m.Name, err)
+	}
+	u, err := unet.New(s, c)
+	return u, s, err
+}
+
+// pooledWidth is the width of the second text encoder's pooled state; 0 without one.
+func pooledWidth(m *catalog.Model) int {
+	if !m.TextEncoder2.Here() {
+		return 0
+	}
+	if m.TextEncoder2.Config != nil {
+		c, err := clip.ParseConfig(m.TextEncoder2.Config)
+		if err != nil {
+			return 0 // as building the encoder will say
+		}
+		return c.ProjectionDim
+	}
+	c, err := clip.Infer(nn.Load(m.TextEncoder2.File, m.TextEncoder2.Weights), m.TextEncoder2.Overrides)
+	if err != nil {
+		return 0
+	}
+	return c.ProjectionDim
+}
+
+func newControl(m *catalog.Model) (*unet.Control, error) {
+	p := &m.ControlNet
+	if !p.Here() {
+		return nil, lacks(m, "ControlNet")
+	}
+	s := nn.Load(p.File, p.Weights)
+	var c unet.Config
+	var err error
+	if p.Config != nil {
+		c, err = unet.ParseControlConfig(p.Config)
+	} else {
+		c, err = unet.InferControl(s, unet.Hints{Overrides: p.Overrides})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the model %s: %w", m.Name, err)
 	}
-	return unet.New(nn.Load(m.UNet.File, m.UNet.Weights), c)
+	return unet.NewControl(s, c)
 }
 
 func newVAE(m *catalog.Model) (*vae.Model, error) {
-	c, err := vae.ParseConfig(m.VAE.Config)
+	p := &m.VAE
+	if !p.Here() {
+		return nil, lacks(m, "autoencoder")
+	}
+	s := nn.Load(p.File, p.Weights)
+	var c vae.Config
+	var err error
+	if p.Config != nil {
+		c, err = vae.ParseConfig(p.Config)
+	} else {
+		c, err = vae.Infer(s, p.Overrides)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the model %s: %w", m.Name, err)
 	}
-	return vae.New(nn.Load(m.VAE.File, m.VAE.Weights), c)
+	return vae.New(s, c)
+}
+
+// newTiny builds one half of a tiny autoencoder. Its file may hold the other too, which is built to account for its tensors.
+func newTiny(p *catalog.Part, decoder bool) (*taesd.Coder, error) {
+	s := nn.Load(p.File, p.Weights)
+	at := taesd.Find(s)
+	var halves [2]*taesd.Coder // encoder, decoder
+	var err error
+	if at.HasEncoder {
+		halves[0], err = taesd.NewEncoder(s.At(at.Encoder))
+	}
+	if at.HasDecoder && err == nil {
+		halves[1], err = taesd.NewDecoder(s.At(at.Decoder))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.File, err)
+	}
+	half, name := halves[0], "encoder"
+	if decoder {
+		half, name = halves[1], "decoder"
+	}
+	if half == nil {
+		return nil, fmt.Errorf("%s holds no %s of a tiny autoencoder", p.File, name)
+	}
+	return half, s.Finish()
 }
 
 // check refuses parts that each are sound but do not belong together.
 func (p *parts) check(name string) error {
-	z := p.vae.LatentChannels
+	z, width, in := p.vae.LatentChannels, p.text.HiddenSize, p.unet.InChannels
+	if p.text2 != nil {
+		width += p.text2.HiddenSize
+	}
 	switch {
-	case p.unet.InChannels != z || p.unet.OutChannels != z:
-		return fmt.Errorf("the model %s does not fit together: its denoiser maps %d to %d channels and its latents have %d; text-to-image needs all alike", name, p.unet.InChannels, p.unet.OutChannels, z)
-	case p.unet.ContextDim[0] != p.text.HiddenSize:
-		return fmt.Errorf("the model %s does not fit together: its denoiser reads text of width %d and its text encoder writes %d", name, p.unet.ContextDim[0], p.text.HiddenSize)
+	case in != z && in != 2*z+1 || p.unet.OutChannels != z:
+		return fmt.Errorf("the model %s does not fit together: its denoiser maps %d to %d channels and its latents have %d; text-to-image needs all alike, and inpainting reads a mask and another %d", name, in, p.unet.OutChannels, z, z)
+	case p.unet.ContextDim[0] != width:
+		return fmt.Errorf("the model %s does not fit together: its denoiser reads text of width %d and its text encoder writes %d", name, p.unet.ContextDim[0], width)
+	case p.unet.TextTime && (p.text2 == nil || p.unet.Sizes(p.text2.ProjectionDim) != len(sizes{})):
+		return fmt.Errorf("the model %s does not fit together: its denoiser reads pooled text and %d sizes, which needs a second text encoder with a projection", name, len(sizes{}))
+	case p.text2 != nil && p.text2.MaxPositions != p.text.MaxPositions:
+		return fmt.Errorf("the model %s does not fit together: its text encoders have %d and %d positions", name, p.text.MaxPositions, p.text2.MaxPositions)
 	case p.vae.OutChannels != 3 && p.vae.OutChannels != 4:
 		return fmt.Errorf("the model %s decodes to %d channels; 3 (RGB) and 4 (premultiplied RGBA) are pictures", name, p.vae.OutChannels)
 	case p.upscaler != nil && p.upscaler.Channels != p.vae.OutChannels:
@@ -83,6 +211,10 @@ func (p *parts) check(name string) error {
 	}
 	return nil
 }
+
+// sizes is what Stable Diffusion XL's denoiser is told about a picture, in pixels: the original's height and width, where it
+// was cropped from the top and left, and the height and width that are wanted.
+type sizes [6]float32
 
 // factor is the pixels of the finished picture per latent along an axis.
 func (p *parts) factor() int {

@@ -3,13 +3,16 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
 	"atelier/compute"
 	"atelier/models/catalog"
+	"atelier/models/clip"
 	"atelier/models/gan"
 	"atelier/models/nn"
+	"atelier/models/unet"
 )
 
 // Tensor is named numbers as files hold them: row-major, pictures and latents B C H W.
@@ -20,12 +23,13 @@ type Tensor struct {
 
 // Components lists what Probe can run.
 func Components() []string {
-	return []string{"text_encoder", "unet", "vae.encode", "vae.decode", "upscaler"}
+	return []string{"text_encoder", "text_encoder_2", "unet", "controlnet", "vae.encode", "vae.decode", "taesd.encode", "taesd.decode", "upscaler"}
 }
 
 // ProbeOptions are the choices of Probe.
 type ProbeOptions struct {
 	Activations bool // also give the denoiser's intermediate results, as act.<module>
+	LoRAs       []LoRA
 }
 
 // probe builds one component's graph over its inputs and names the outputs.
@@ -36,26 +40,42 @@ type probe struct {
 	feed    map[string][]float32
 	spatial map[string]bool // outputs that are B H W C in the graph
 	err     error
+
+	activations bool
+	adapters    adapters
 }
 
 // Probe runs one part of a model on given tensors:
 //
-//	text_encoder  input_ids [B T] → last_hidden_state, hidden_states.N [B T C], pooler_output [B C]
-//	unet          sample [B C H W], timestep [B] or [1], encoder_hidden_states [B S D] → sample, and act.<module>
-//	vae.encode    image [B C H W] in [−1, 1] → mean, logvar [B Z h w]
-//	vae.decode    z [B Z h w], already divided by the scaling factor → decode [B C H W]
-//	upscaler      x [B C H W] in [0, 1] → y [B C H·s W·s]
+//	text_encoder    input_ids [B T] → last_hidden_state, clip_skip_2_with_final_ln, hidden_states.N [B T C],
+//	                pooler_output [B C], text_embeds [B P]
+//	text_encoder_2  the same
+//	unet            sample [B C H W], timestep [B] or [1], encoder_hidden_states [B S D] → sample, and act.<module>; in the
+//	                families that read them also text_embeds [B P] and time_ids [B N], timestep_cond [B G], class_labels;
+//	                and where they are given, a ControlNet's residuals down_block_res_samples.N, mid_block_res_sample
+//	controlnet      as unet, and controlnet_cond [B C H·f W·f] in [0, 1], conditioning_scale [1] where given
+//	                → down_block_res_samples.N, mid_block_res_sample, and act.<module>
+//	vae.encode      image [B C H W] in [−1, 1] → mean, logvar [B Z h w]
+//	vae.decode      z [B Z h w], already divided by the scaling factor → decode [B C H W]
+//	taesd.encode    image01 [B C H W] in [0, 1] → latents [B Z h w]
+//	taesd.decode    z [B Z h w] of unit variance → decoded [B C H W]
+//	upscaler        x [B C H W] in [0, 1] → y [B C H·s W·s]
 //
 // Inputs that the component doesn't need are ignored; warnings says which.
 func Probe(ctx context.Context, dev compute.Device, m *catalog.Model, component string, in map[string]Tensor, o ProbeOptions) (out map[string]Tensor, warnings []string, err error) {
-	p := &probe{in: in, used: map[string]bool{}, g: compute.NewGraph(), feed: map[string][]float32{}, spatial: map[string]bool{}}
+	p := &probe{in: in, used: map[string]bool{}, g: compute.NewGraph(), feed: map[string][]float32{}, spatial: map[string]bool{}, activations: o.Activations}
+	defer p.adapters.close()
 	switch component {
-	case "text_encoder":
-		err = p.textEncoder(m)
-	case "unet":
-		err = p.unet(m, o.Activations)
+	case textEncoder, textEncoder2, denoiser:
+		warnings, err = p.conditioned(m, component, o.LoRAs)
+	case "controlnet":
+		err = p.control(m)
 	case "vae.encode", "vae.decode":
 		err = p.vae(m, component == "vae.encode")
+	case "taesd.encode":
+		err = p.tiny(m, &m.TinyEncoder, "image01", "latents")
+	case "taesd.decode":
+		err = p.tiny(m, &m.TinyDecoder, "z", "decoded")
 	case "upscaler":
 		err = p.upscaler(m)
 	default:
@@ -67,14 +87,15 @@ func Probe(ctx context.Context, dev compute.Device, m *catalog.Model, component 
 	if err != nil {
 		return nil, nil, err
 	}
+	var unneeded []string
 	for name := range in {
 		if !p.used[name] {
-			warnings = append(warnings, fmt.Sprintf("%s does not need the input %s", component, name))
+			unneeded = append(unneeded, fmt.Sprintf("%s does not need the input %s", component, name))
 		}
 	}
-	sort.Strings(warnings)
+	sort.Strings(unneeded)
 	out, err = p.run(ctx, dev)
-	return out, warnings, err
+	return out, append(warnings, unneeded...), err
 }
 
 // take finds an input of the given rank; an extent that is not 0 in want must be matched.
@@ -146,11 +167,33 @@ func (p *probe) output(name string, t *compute.Tensor) {
 	p.g.Output(name, t)
 }
 
-func (p *probe) textEncoder(m *catalog.Model) error {
-	text, err := newText(m)
-	if err != nil {
-		return err
+// conditioned runs a text encoder or the denoiser, with adapters.
+func (p *probe) conditioned(m *catalog.Model, component string, list []LoRA) (warnings []string, err error) {
+	var names []string // all, to tell layers that are elsewhere from layers that are nowhere
+	if len(list) == 0 {
+		names = []string{component}
 	}
+	c, err := newConditioned(m, names...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.adapters.use(c.networks(), list, m.Path); err != nil {
+		return nil, err
+	}
+	switch {
+	case component == textEncoder && c.text != nil:
+		err = p.textEncoder(c.text)
+	case component == textEncoder2 && c.text2 != nil:
+		err = p.textEncoder(c.text2)
+	case component == denoiser && c.unet != nil:
+		p.unet(c.unet)
+	default:
+		err = lacks(m, component)
+	}
+	return p.adapters.warnings, err
+}
+
+func (p *probe) textEncoder(text *clip.Model) error {
 	ids := p.take("input_ids", 0, 0)
 	if p.err != nil {
 		return nil
@@ -160,8 +203,8 @@ func (p *probe) textEncoder(m *catalog.Model) error {
 		return fmt.Errorf("the input input_ids has %d tokens a row, and this text encoder has %d positions", n, text.MaxPositions)
 	}
 	for _, id := range ids.Data {
-		if id < 0 || int(id) >= text.VocabSize || id != float32(int(id)) {
-			return fmt.Errorf("the input input_ids has %v, which is not a token from 0 to %d", id, text.VocabSize-1)
+		if id < 0 || int(id) >= text.Tokens() || id != float32(int(id)) {
+			return fmt.Errorf("the input input_ids has %v, which is not a token from 0 to %d", id, text.Tokens()-1)
 		}
 	}
 	pool := make([]float32, b*n)
@@ -173,6 +216,9 @@ func (p *probe) textEncoder(m *catalog.Model) error {
 	for i, h := range o.HiddenStates {
 		p.output(fmt.Sprintf("hidden_states.%d", i), h)
 	}
+	if n := len(o.HiddenStates); n > 2 {
+		p.output("clip_skip_2_with_final_ln", text.Final(o.HiddenStates[n-2]))
+	}
 	p.output("last_hidden_state", o.Last)
 	p.output("pooler_output", o.Pooled)
 	if o.Projected != nil {
@@ -181,37 +227,121 @@ func (p *probe) textEncoder(m *catalog.Model) error {
 	return nil
 }
 
-func (p *probe) unet(m *catalog.Model, activations bool) error {
-	u, err := newUNet(m)
+// watch names intermediate results as outputs, where they are wanted.
+func (p *probe) watch() unet.Watch {
+	if !p.activations {
+		return nil
+	}
+	return func(name string, t *compute.Tensor) { p.output("act."+name, t) }
+}
+
+// input feeds an input of the given shape as it is, its first axis that of the sample.
+func (p *probe) input(name string, want ...int) *compute.Tensor {
+	t := p.take(name, want...)
+	if p.err != nil {
+		return nil
+	}
+	p.feed[name] = t.Data
+	return p.g.Input(name, t.Shape...)
+}
+
+// denoiser feeds what a denoiser or a ControlNet with this configuration reads.
+func (p *probe) denoiser(c *unet.Config) (in unet.Inputs) {
+	in.Sample = p.picture("sample", c.InChannels)
+	if p.err != nil {
+		return in
+	}
+	b := in.Sample.Dim(0)
+	if t := p.in["timestep"]; len(t.Data) == 1 && len(t.Shape) <= 1 { // one for all rows, or a scalar
+		p.used["timestep"] = true
+		p.feed["timestep"] = slices.Repeat(t.Data, b)
+		in.Timestep = p.g.Input("timestep", b)
+	} else {
+		in.Timestep = p.input("timestep", b)
+	}
+	in.Context = p.input("encoder_hidden_states", b, 0, c.ContextDim[0])
+	if c.TextTime {
+		in.Pooled = p.input("text_embeds", b, 0)
+		in.Sizes = p.input("time_ids", b, 0)
+		if p.err == nil && in.Pooled.Dim(1)+in.Sizes.Dim(1)*c.SizeDim != c.AdditionDim {
+			p.err = fmt.Errorf("the inputs text_embeds and time_ids have %d and %d columns; with %d for each of the latter they must make %d", in.Pooled.Dim(1), in.Sizes.Dim(1), c.SizeDim, c.AdditionDim)
+		}
+	}
+	if _, given := p.in["timestep_cond"]; given && c.GuidanceDim > 0 {
+		in.Guidance = p.input("timestep_cond", b, c.GuidanceDim)
+	}
+	switch c.Class {
+	case unet.NoClass:
+	case unet.ClassTable, unet.ClassTimestep:
+		in.Class = p.input("class_labels", b)
+	case unet.ClassIdentity:
+		in.Class = p.input("class_labels", b, 4*c.Channels[0])
+	default:
+		in.Class = p.input("class_labels", b, c.ClassDim)
+	}
+	return in
+}
+
+const midResidual = "mid_block_res_sample"
+
+func downResidual(i int) string { return fmt.Sprintf("down_block_res_samples.%d", i) }
+
+func (p *probe) unet(u *unet.Model) {
+	in := p.denoiser(&u.Config)
+	if _, given := p.in[midResidual]; given && p.err == nil {
+		for i, ch := range u.Skips() {
+			in.Down = append(in.Down, p.picture(downResidual(i), ch))
+		}
+		in.Mid = p.picture(midResidual, u.Channels[len(u.Channels)-1])
+	}
+	if p.err == nil {
+		p.output("sample", u.Predict(in, p.watch()))
+	}
+}
+
+func (p *probe) control(m *catalog.Model) error {
+	c, err := newControl(m)
 	if err != nil {
 		return err
 	}
-	sample := p.picture("sample", u.InChannels)
+	in := p.denoiser(&c.Config)
+	picture := p.picture("controlnet_cond", c.HintIn)
+	var scale *compute.Tensor
+	if _, given := p.in["conditioning_scale"]; given {
+		scale = p.input("conditioning_scale", 1)
+	}
 	if p.err != nil {
 		return nil
 	}
-	b := sample.Dim(0)
-	t := p.in["timestep"]
-	if len(t.Data) == 1 && len(t.Shape) <= 1 { // one for all rows, or a scalar
-		p.used["timestep"] = true
-		one := t.Data[0]
-		t = Tensor{Shape: []int{b}, Data: make([]float32, b)}
-		for i := range t.Data {
-			t.Data[i] = one
-		}
-	} else {
-		t = p.take("timestep", b)
+	if f := c.Factor(); picture.Dim(1) != f*in.Sample.Dim(1) || picture.Dim(2) != f*in.Sample.Dim(2) {
+		return fmt.Errorf("the input controlnet_cond is %d × %d pixels, and latents of %d × %d need %d × %d", picture.Dim(2), picture.Dim(1), in.Sample.Dim(2), in.Sample.Dim(1), f*in.Sample.Dim(2), f*in.Sample.Dim(1))
 	}
-	context := p.take("encoder_hidden_states", b, 0, u.ContextDim[0])
+	down, mid := c.Forward(in, picture, scale, p.watch())
+	for i, d := range down {
+		p.output(downResidual(i), d)
+	}
+	p.output(midResidual, mid)
+	return nil
+}
+
+// tiny runs one half of a tiny autoencoder.
+func (p *probe) tiny(m *catalog.Model, part *catalog.Part, input, output string) error {
+	decoder := part == &m.TinyDecoder
+	if !part.Here() {
+		return lacks(m, "such half of a tiny autoencoder")
+	}
+	c, err := newTiny(part, decoder)
+	if err != nil {
+		return err
+	}
+	x := p.picture(input, c.In)
 	if p.err != nil {
 		return nil
 	}
-	p.feed["timestep"], p.feed["encoder_hidden_states"] = t.Data, context.Data
-	watch := func(name string, t *compute.Tensor) { p.output("act."+name, t) }
-	if !activations {
-		watch = nil
+	if f := c.Factor; !decoder && (x.Dim(1)%f != 0 || x.Dim(2)%f != 0) {
+		return fmt.Errorf("the input %s is %d × %d pixels, and this encoder needs multiples of %d", input, x.Dim(2), x.Dim(1), f)
 	}
-	p.output("sample", u.Forward(sample, p.g.Input("timestep", b), p.g.Input("encoder_hidden_states", context.Shape...), watch))
+	p.output(output, c.Forward(x))
 	return nil
 }
 
@@ -241,15 +371,20 @@ func (p *probe) vae(m *catalog.Model, encode bool) error {
 
 func (p *probe) upscaler(m *catalog.Model) error {
 	if m.Upscaler == nil {
-		return fmt.Errorf("the model %s has no upscaler", m.Name)
+		return lacks(m, "upscaler")
 	}
-	c, err := gan.NewCompact(nn.Load(m.Upscaler.File, m.Upscaler.Weights))
+	u, err := gan.NewUpscaler(nn.Load(m.Upscaler.File, m.Upscaler.Weights))
 	if err != nil {
 		return err
 	}
-	if x := p.picture("x", c.Channels); p.err == nil {
-		p.output("y", c.Forward(x))
+	x := p.picture("x", u.Channels)
+	if p.err != nil {
+		return nil
 	}
+	if f := u.Multiple; x.Dim(1)%f != 0 || x.Dim(2)%f != 0 {
+		return fmt.Errorf("the input x is %d × %d pixels, and this upscaler needs multiples of %d", x.Dim(2), x.Dim(1), f)
+	}
+	p.output("y", u.Forward(x))
 	return nil
 }
 

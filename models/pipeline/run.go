@@ -1,12 +1,15 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"image"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
-	"atelier/models/diffusion"
 	"atelier/models/nn"
 )
 
@@ -20,12 +23,17 @@ type job struct {
 	entered time.Time
 	seconds map[string]float64
 
-	done, total int           // model calls, over the whole batch
-	finished    int           // pictures
-	spent       time.Duration // in them
-	context     []float32     // the text's states: the unconditional row first where guided
-	picks       map[int]bool  // calls of each picture after which a preview is decoded
-	decoded     bool          // a decoded preview of this picture was shown
+	done, total int                  // model calls, over the whole batch
+	finished    int                  // pictures
+	spent       time.Duration        // in them
+	canvas      *canvas              // nil without a given picture
+	controls    map[string][]float32 // what the denoiser is to follow at this step
+	script      *script              // of the picture in progress
+	encoded     map[string]*encoded  // the texts of the job
+	context     []float32            // the text's states at this step: the unconditional row first where guided
+	pooled      []float32            // its pooled states likewise, of models that read them
+	picks       map[int]bool         // calls of each picture after which a preview is decoded
+	decoded     bool                 // a decoded preview of this picture was shown
 }
 
 // Run makes the pictures of a request, one after the other. progress, where not nil, is called from Run's goroutine after
@@ -53,8 +61,13 @@ func (t *Text2Image) Run(ctx context.Context, r Request, progress func(Progress)
 }
 
 func (j *job) run(ctx context.Context) (*Result, error) {
-	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name}
-	out.Request.Trace, out.Request.Latents = nil, nil
+	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil}
+	r := &out.Request
+	r.Trace, r.Latents, r.Noises, r.Init, r.Mask, r.Wildcards = nil, nil, nil, nil, nil, nil
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		r.Controls[i].Picture = nil
+	}
 	err := j.pictures(ctx, out)
 	j.enter("")
 	j.seconds["total"] = seconds(time.Since(j.start))
@@ -66,25 +79,54 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 }
 
 func (j *job) pictures(ctx context.Context, out *Result) error {
-	s := j.setting(j.Request)
-	j.enter("load")
-	if err := j.prepare(ctx, s); err != nil {
-		return err
-	}
-	j.enter("text")
-	if err := j.encode(ctx); err != nil {
-		return err
-	}
 	for i := range j.Batch {
+		if err := j.prepareWords(ctx, i); err != nil {
+			return err
+		}
+		for _, w := range j.adapters.warnings {
+			if !slices.Contains(out.Warnings, w) {
+				out.Warnings = append(out.Warnings, w)
+			}
+		}
 		m, err := j.one(ctx, i)
 		if err != nil {
 			return err
 		}
 		j.finished++
-		out.Images = append(out.Images, m)
+		out.Images = append(out.Images, j.canvas.finish(m))
 		out.Seeds = append(out.Seeds, j.Seed+uint64(i))
+		out.LoRAs = j.script.loras
+		out.Prompts, out.Negatives = append(out.Prompts, j.script.prompt), append(out.Negatives, j.script.negative)
 	}
 	return nil
+}
+
+// prepareWords makes the device hold what picture i needs, and encodes its words.
+func (j *job) prepareWords(ctx context.Context, i int) error {
+	r := j.Request.picture(i)
+	var err error
+	if j.script, err = newScript(r); err != nil {
+		return err
+	}
+	if err := j.adapters.use(j.parts.networks(), j.script.loras, j.model.Path); err != nil {
+		return err
+	}
+	if s := j.setting(r); i == 0 || s != j.stages.setting {
+		j.enter("load")
+		if err := j.prepare(ctx, s); err != nil {
+			return err
+		}
+		j.encoded = map[string]*encoded{}
+		if f := j.parts.vae.Factor(); j.Init != nil {
+			j.canvas = newCanvas(j.Request, s.w*f, s.h*f, j.parts.vae.InChannels)
+		}
+	}
+	texts := j.script.texts(j.stages.guided)
+	if !slices.ContainsFunc(texts, func(text string) bool { return j.encoded[text] == nil }) {
+		return nil
+	}
+	j.enter("text")
+	return j.encode(ctx, texts)
 }
 
 // enter ends the running phase, adding its time to the account, and begins another; "" ends the last.
@@ -102,7 +144,7 @@ func (j *job) enter(phase string) {
 // tell reports where the job is.
 func (j *job) tell(preview *image.NRGBA) {
 	used, _ := j.dev.Memory()
-	steps := j.Steps * j.Batch
+	steps := j.planned() * j.Batch
 	p := Progress{Phase: j.phase, Steps: steps, Elapsed: time.Since(j.start), Preview: preview, Bytes: used}
 	if j.total > 0 {
 		p.Step = j.done * steps / j.total
@@ -127,31 +169,6 @@ func (j *job) left() time.Duration {
 		finish = after / f
 	}
 	return call*time.Duration(j.total-j.done) + time.Duration(float64(call)*finish*float64(j.Batch-j.finished))
-}
-
-// encode turns the words into the states that the denoiser reads.
-func (j *job) encode(ctx context.Context) error {
-	texts := []string{j.Prompt}
-	if j.stages.guided {
-		texts = []string{j.Negative, j.Prompt}
-	}
-	n := j.parts.text.MaxPositions
-	ids := make([]float32, 0, n*len(texts))
-	for _, text := range texts {
-		row := j.model.Tokenizer.EncodePadded(text)
-		if len(row) > n {
-			last := row[len(row)-1]
-			row = append(row[:n-1:n-1], last)
-		}
-		for _, id := range row {
-			ids = append(ids, float32(id))
-		}
-		for range n - len(row) {
-			ids = append(ids, float32(j.model.Tokenizer.Pad()))
-		}
-	}
-	j.context = make([]float32, len(texts)*n*j.parts.text.HiddenSize)
-	return j.stages.run(ctx, j.dev, j.stages.text, map[string][]float32{"ids": ids}, map[string][]float32{"states": j.context})
 }
 
 // one makes picture i of the batch.
@@ -208,50 +225,53 @@ func (j *job) trace(i int, name string, shape []int, data []float32) {
 
 // denoise walks from noise to the latents of picture i, B C H W, of unit variance.
 func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
-	seed, n := j.Seed+uint64(i), j.latents(j.stages.setting)
-	x := diffusion.Noise(seed, 0, n)
-	if j.Latents != nil {
-		x = append([]float32(nil), j.Latents[i*n:(i+1)*n]...)
-	}
-	sampler, err := diffusion.New(j.Sampler, j.Schedule, j.parts.scheduler, j.Steps)
+	sampler, err := j.newSampler(j.Request)
 	if err != nil {
 		return nil, err
 	}
-	noise := diffusion.Streams(seed)
+	z, err := newNoises(j.Request, j.Seed+uint64(i), j.latents(j.stages.setting))
+	if err != nil {
+		return nil, err
+	}
+	x, first, e, err := j.begin(ctx, i, z, sampler)
+	if err != nil {
+		return nil, err
+	}
 	exe, release, err := j.stages.use(ctx, j.dev, j.stages.denoise)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	m := &model{job: j, run: exe.Run}
-	times := sampler.Timesteps()
-	j.total = len(times) * j.Batch
+	m := &model{job: j, run: exe.Run, edit: e}
+	times, c := sampler.Timesteps(), first
+	draw := z.steps(j.Sampler, sampler, first, &c)
+	calls := len(times) - first
+	j.total = calls * j.Batch
 	j.picks, j.decoded = nil, false
 	if j.stages.together {
-		j.picks = decodeSteps(len(times), j.stages.denoise.plan.FLOPs(), j.stages.decode.plan.FLOPs())
+		j.picks = decodeSteps(calls, j.stages.denoise.plan.FLOPs(), j.stages.decode.plan.FLOPs())
 	}
-	for k, v := range x {
-		x[k] = float32(float64(v) * sampler.InitNoiseSigma())
-	}
-	for c, t := range times {
+	for ; c < len(times); c++ {
 		start := time.Now()
-		pred, err := m.predict(ctx, sampler.ScaleInput(c, x), t)
+		j.say((c-first)/sampler.Stages() + 1)
+		j.follow((c - first) / sampler.Stages())
+		pred, err := m.predict(ctx, sampler.ScaleInput(c, x), times[c])
 		if err != nil {
 			return nil, err
 		}
-		next, denoised, err := sampler.Step(c, pred, x, noise)
-		if err != nil {
+		next, denoised, err := sampler.Step(c, pred, x, draw)
+		if err = cmp.Or(err, z.err); err != nil {
 			return nil, err
 		}
 		if firstBad(next) >= 0 {
-			return nil, fmt.Errorf("the picture fell apart at step %d of %d: the denoiser gave numbers that are not finite on %s; try another sampler or a lower CFG scale, and run doctor", c+1, len(times), j.dev.Name())
+			return nil, fmt.Errorf("the picture fell apart at step %d of %d: the denoiser gave numbers that are not finite on %s; try another sampler or a lower CFG scale, and run doctor", c-first+1, calls, j.dev.Name())
 		}
-		x = next
-		j.trace(i, fmt.Sprintf("step%02d.noise_pred", c), j.latentShape(), pred)
-		j.trace(i, fmt.Sprintf("step%02d.latents", c), j.latentShape(), x)
+		j.trace(i, fmt.Sprintf("step%02d.noise_pred", c-first), j.latentShape(), pred)
+		j.trace(i, fmt.Sprintf("step%02d.latents", c-first), j.latentShape(), next)
+		x = e.keep(next, sampler, c)
 		j.done++
 		j.spent += time.Since(start)
-		picture, err := j.look(ctx, c+1, denoised)
+		picture, err := j.look(ctx, c-first+1, denoised)
 		if err != nil {
 			return nil, err
 		}
@@ -264,6 +284,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 type model struct {
 	*job
 	run            func(ctx context.Context, in, out map[string][]float32) error
+	edit           *edit
 	sample, answer []float32
 }
 
@@ -274,7 +295,7 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	rows := s.rows()
 	times := make([]float32, rows)
 	m.sample = m.sample[:0]
-	last := nn.ChannelsLast(x, 1, z, s.h, s.w)
+	last := m.edit.sample(x, s.h, s.w)
 	for r := range rows {
 		times[r] = float32(t)
 		m.sample = append(m.sample, last...)
@@ -282,7 +303,10 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	if m.answer == nil {
 		m.answer = make([]float32, rows*len(x))
 	}
-	err := m.run(ctx, map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}, map[string][]float32{"prediction": m.answer})
+	in := map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}
+	m.conditions(in)
+	maps.Copy(in, m.controls)
+	err := m.run(ctx, in, map[string][]float32{"prediction": m.answer})
 	if err != nil {
 		return nil, stageError(ctx, s.denoise, err)
 	}
@@ -293,8 +317,36 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 		for i, u := range uncond {
 			answer[i] = u + float32(m.CFG)*(cond[i]-u)
 		}
+		rescale(answer, cond, m.GuidanceRescale)
 	}
 	return nn.ChannelsFirst(answer, 1, s.h, s.w, z), nil
+}
+
+// rescale brings the deviation of guided numbers back towards that of the prompt's own, by a share of phi, so that strong
+// guidance does not overexpose (Lin et al. 2024, section 3.4).
+func rescale(guided, cond []float32, phi float64) {
+	if phi == 0 {
+		return
+	}
+	k := float32(phi*deviation(cond)/deviation(guided) + 1 - phi)
+	if k-k != 0 { // flat numbers have no deviation to bring back
+		return
+	}
+	for i := range guided {
+		guided[i] *= k
+	}
+}
+
+// deviation is the standard deviation of numbers.
+func deviation(x []float32) float64 {
+	var mean, square float64
+	for _, v := range x {
+		mean += float64(v) / float64(len(x))
+	}
+	for _, v := range x {
+		square += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return math.Sqrt(square / float64(len(x)))
 }
 
 // look is the preview after call c of a picture: a map of the latents, or, where the budget allows, a decode. After the

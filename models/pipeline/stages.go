@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"atelier/compute"
+	"atelier/models/clip"
+	"atelier/models/unet"
 )
 
 // stage is one network of the pipeline, compiled for one size.
@@ -17,8 +19,15 @@ type stage struct {
 
 // setting is what plans are compiled for.
 type setting struct {
-	h, w   int  // latents
-	guided bool // the denoiser runs the unconditional half beside the conditional one
+	h, w    int    // latents
+	guided  bool   // the denoiser runs the unconditional half beside the conditional one
+	chunks  int    // rows of tokens of a text
+	skip    int    // of the text encoder's layers, counted from the end, the one that is read: 1 is the last
+	learned int    // how often words were learned
+	given   bool   // pictures are encoded, too
+	loras   string // key of the adapters that are added to the weights
+
+	controls [mostControls]*ControlNet // that the denoiser follows
 }
 
 // rows is the batch of the text encoder and of the denoiser.
@@ -34,13 +43,14 @@ type stages struct {
 	setting
 	text, denoise, decode *stage
 	upscale               *stage // nil without an upscaler
+	encode                *stage // nil where no picture is given
 	together              bool   // the device holds all of them at once
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 }
 
 func (s *stages) all() []*stage {
 	var list []*stage
-	for _, st := range []*stage{s.text, s.denoise, s.decode, s.upscale} {
+	for _, st := range []*stage{s.text, s.encode, s.denoise, s.decode, s.upscale} {
 		if st != nil {
 			list = append(list, st)
 		}
@@ -51,7 +61,7 @@ func (s *stages) all() []*stage {
 // compile makes the plans of a setting. Nothing is allocated on the device.
 func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 	out := &stages{setting: s, wide: !lim.Shaders}
-	tokens, z := p.text.MaxPositions, p.vae.LatentChannels
+	z := p.vae.LatentChannels
 	for _, b := range []struct {
 		to    **stage
 		name  string
@@ -59,11 +69,18 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 		build func(g *compute.Graph)
 	}{
 		{&out.text, "text encoder", true, func(g *compute.Graph) {
-			g.Output("states", p.text.Forward(g.Input("ids", s.rows(), tokens), nil).Last)
+			p.recordText(g, s)
+		}},
+		{&out.encode, "encoder", s.given, func(g *compute.Graph) {
+			f := p.vae.Factor()
+			mean, logvar := p.vae.Encode(g.Input("picture", 1, s.h*f, s.w*f, p.vae.InChannels))
+			g.Output("mean", mean)
+			g.Output("logvar", logvar)
 		}},
 		{&out.denoise, "denoiser", true, func(g *compute.Graph) {
-			n := s.rows()
-			g.Output("prediction", p.unet.Forward(g.Input("sample", n, s.h, s.w, z), g.Input("timestep", n), g.Input("context", n, tokens, p.text.HiddenSize), nil))
+			in := p.denoiserInputs(g, s)
+			p.recordControls(g, s, &in)
+			g.Output("prediction", p.unet.Predict(in, nil))
 		}},
 		{&out.decode, "decoder", true, func(g *compute.Graph) {
 			g.Output("picture", p.vae.Decode(g.Input("latents", 1, s.h, s.w, z)))
@@ -85,6 +102,48 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 		*b.to = &stage{name: b.name, plan: plan}
 	}
 	return out, nil
+}
+
+// recordText encodes the rows of ids, and with a second encoder those of ids2, to states. With two, each gives the state
+// before its last layer, side by side, and the second its pooled state, at the rows that pool2 selects.
+func (p *parts) recordText(g *compute.Graph, s setting) {
+	n, tokens := s.rows(), p.text.MaxPositions
+	first := p.text.Forward(g.Input("ids", n, tokens), nil)
+	if p.text2 == nil {
+		g.Output("states", skipped(p.text, first, s.skip))
+		return
+	}
+	second := p.text2.Forward(g.Input("ids2", n, tokens), g.Input("pool2", n, 1, tokens))
+	g.Output("states", compute.Concat(-1, penultimate(first), penultimate(second)))
+	g.Output("pooled", second.Projected)
+}
+
+// skipped is the state after the last layer but skip − 1, after the final norm ("clip skip").
+func skipped(m *clip.Model, o clip.Output, skip int) *compute.Tensor {
+	if skip <= 1 {
+		return o.Last
+	}
+	return m.Final(o.HiddenStates[len(o.HiddenStates)-skip])
+}
+
+// penultimate is the state before the last layer of an encoder.
+func penultimate(o clip.Output) *compute.Tensor { return o.HiddenStates[len(o.HiddenStates)-2] }
+
+// denoiserInputs declares what the denoiser reads: sample [rows H W C], timestep [rows], context [rows chunks·tokens width], and, in
+// the families that have them, pooled [rows width] and sizes [rows 6], or guidance [rows width].
+func (p *parts) denoiserInputs(g *compute.Graph, s setting) unet.Inputs {
+	n, u := s.rows(), p.unet
+	in := unet.Inputs{
+		Sample: g.Input("sample", n, s.h, s.w, u.InChannels), Timestep: g.Input("timestep", n),
+		Context: g.Input("context", n, max(s.chunks, 1)*p.text.MaxPositions, u.ContextDim[0]),
+	}
+	if u.TextTime {
+		in.Pooled, in.Sizes = g.Input("pooled", n, p.text2.ProjectionDim), g.Input("sizes", n, len(sizes{}))
+	}
+	if u.GuidanceDim > 0 {
+		in.Guidance = g.Input("guidance", n, u.GuidanceDim)
+	}
+	return in
 }
 
 // memory is the device memory of these stages held at once: all slots, and each parameter that they share once.

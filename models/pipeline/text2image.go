@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,10 @@ const (
 	defaultCFG, maxCFG     = 7.0, 30
 	maxBatch               = 8
 	smallest, largestSize  = 64, 2048 // pixels
+	defaultStrength        = 0.75
+	defaultBlur, maxBlur   = 4, 64
+	defaultPadding         = 32
+	maxPadding             = 256
 )
 
 // Named is an entry of a menu: the id for files and flags, and the label that people know.
@@ -39,8 +44,11 @@ type Text2Image struct {
 	parts   *parts
 	preview *preview
 
-	mu     sync.Mutex // held by a run
-	stages *stages    // of the latest setting; nil before the first run
+	mu       sync.Mutex // held by a run
+	stages   *stages    // of the latest setting; nil before the first run
+	learned  []learned  // words beside the vocabulary, in order of loading
+	lessons  int        // how often one was added
+	adapters adapters
 }
 
 // NewText2Image builds the networks of an open model, which must stay open. The device is not touched before the first run.
@@ -66,6 +74,7 @@ func (t *Text2Image) Close() {
 		t.stages.close()
 		t.stages = nil
 	}
+	t.adapters.close()
 }
 
 // Info says what the model wants where the person is silent. Hash is left out: see ModelHash.
@@ -112,6 +121,10 @@ func (t *Text2Image) Device() compute.Device { return t.dev }
 // Resolve fills in a request's defaults, or says in one sentence what is wrong with it.
 func (t *Text2Image) Resolve(r Request) (Request, error) {
 	i := t.Info()
+	if r.Init != nil && !r.OnlyMasked { // a picture that is worked on whole keeps its size, as far as the model makes it
+		setDefault(&r.Width, min(max(r.Init.W/i.SizeStep*i.SizeStep, i.MinSize), i.MaxSize))
+		setDefault(&r.Height, min(max(r.Init.H/i.SizeStep*i.SizeStep, i.MinSize), i.MaxSize))
+	}
 	setDefault(&r.Width, i.Width)
 	setDefault(&r.Height, i.Height)
 	setDefault(&r.Steps, i.Steps)
@@ -138,7 +151,33 @@ func (t *Text2Image) Resolve(r Request) (Request, error) {
 			r.Schedule = only[0].ID
 		}
 	}
+	if err := r.fill(); err != nil {
+		return r, err
+	}
 	return r, t.check(r, i)
+}
+
+// fill puts in the defaults that don't depend on the model.
+func (r *Request) fill() (err error) {
+	setDefault(&r.ClipSkip, 1)
+	setDefault(&r.MaskBlur, defaultBlur)
+	setDefault(&r.Padding, defaultPadding)
+	r.MaskBlur, r.Padding = max(r.MaskBlur, 0), max(r.Padding, 0)
+	if r.Strength == 0 {
+		r.Strength = defaultStrength
+	}
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		c := &r.Controls[i]
+		if c.Scale == 0 {
+			c.Scale = 1
+		}
+		if c.End == 0 {
+			c.End = 1
+		}
+	}
+	r.RNG, err = diffusion.ParseRNG(r.RNG)
+	return err
 }
 
 func setDefault(v *int, d int) {
@@ -172,13 +211,67 @@ func (t *Text2Image) check(r Request, i ModelInfo) error {
 	if bad := firstBad(r.Latents); bad >= 0 {
 		return fmt.Errorf("the given latents hold %v at place %d; only finite numbers make a picture", r.Latents[bad], bad)
 	}
-	_, err := diffusion.New(r.Sampler, r.Schedule, t.parts.scheduler, r.Steps)
+	if err := t.checkExtras(r); err != nil {
+		return err
+	}
+	_, err := t.newSampler(r)
 	return err
 }
 
+// checkExtras checks the words, and what a picture that is given asks for.
+func (t *Text2Image) checkExtras(r Request) error {
+	if _, err := newScript(r); err != nil {
+		return err
+	}
+	switch layers := t.parts.text.Layers; {
+	case r.ClipSkip < 1 || r.ClipSkip > layers:
+		return fmt.Errorf("clip skip is from 1 to %d in %s, whose text encoder has as many layers, not %d", layers, t.model.Name, r.ClipSkip)
+	case !(r.GuidanceRescale >= 0 && r.GuidanceRescale <= 1):
+		return fmt.Errorf("the rescaling of guidance is from 0 to 1, not %g", r.GuidanceRescale)
+	case !(r.Strength >= 0 && r.Strength <= 1):
+		return fmt.Errorf("the denoising strength is from 0 to 1, not %g", r.Strength)
+	case r.MaskBlur > maxBlur || r.Padding > maxPadding:
+		return fmt.Errorf("the mask's blur is from 0 to %d pixels and the padding from 0 to %d, not %d and %d", maxBlur, maxPadding, r.MaskBlur, r.Padding)
+	case r.Mask != nil && r.Init == nil:
+		return errors.New("a mask says where a picture is made new, but no picture is given")
+	case r.Noises != nil && r.Batch > 1:
+		return errors.New("the given noises are of one picture; leave the batch at 1")
+	}
+	if err := t.checkControls(r); err != nil || r.Init == nil {
+		return err
+	}
+	if err := r.Init.check("picture to begin from"); err != nil || r.Mask == nil {
+		return err
+	}
+	return r.Mask.check("mask")
+}
+
+// newSampler begins a run of a request's sampler.
+func (t *Text2Image) newSampler(r Request) (diffusion.Sampler, error) {
+	return diffusion.NewWith(t.parts.scheduler, diffusion.Options{Sampler: r.Sampler, Schedule: r.Schedule, Steps: r.Steps, Eta: r.Eta})
+}
+
+// picture is the request for picture i of a batch alone.
+func (r Request) picture(i int) Request {
+	r.Seed += uint64(i)
+	r.Batch = 1
+	return r
+}
+
+// setting is what the plans for a request's first picture are compiled for; the request is as Resolve gives it.
 func (t *Text2Image) setting(r Request) setting {
 	f := t.parts.factor()
-	return setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1}
+	s := setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1, chunks: 1, skip: r.ClipSkip, learned: t.lessons, given: r.Init != nil || t.parts.reads()}
+	for i, c := range r.Controls {
+		s.controls[i] = c.Net
+	}
+	if t.parts.text2 != nil {
+		s.skip = 1 // it reads the layer before the last of both encoders, whatever is asked for, as A1111 does
+	}
+	if words, err := newScript(r); err == nil { // as Resolve has seen
+		s.chunks, s.loras = t.chunks(words, s.guided), loraKey(words.loras)
+	}
+	return s
 }
 
 // latents is how many numbers one picture's latents have.
@@ -193,6 +286,9 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.adapt(r); err != nil {
+		return 0, err
+	}
 	s, err := t.plan(t.setting(r))
 	if err != nil {
 		return 0, err
@@ -212,6 +308,9 @@ func (t *Text2Image) Warm(ctx context.Context, r Request) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.adapt(r); err != nil {
+		return err
+	}
 	if err := t.prepare(ctx, t.setting(r)); err != nil || !t.stages.together {
 		return err
 	}
@@ -266,7 +365,8 @@ func (t *Text2Image) available() int64 {
 func (t *Text2Image) advise(err error, s setting, available int64) error {
 	f, least := t.parts.factor(), t.Info().MinSize
 	for eighths := 7; eighths > 0; eighths-- {
-		less := setting{h: max(1, s.h*eighths/8), w: max(1, s.w*eighths/8), guided: s.guided}
+		less := s
+		less.h, less.w = max(1, s.h*eighths/8), max(1, s.w*eighths/8)
 		if less.h*f < least || less.w*f < least {
 			break
 		}

@@ -5,7 +5,10 @@ package pipeline
 
 import (
 	"image"
+	"io/fs"
 	"time"
+
+	"atelier/models/prompt"
 )
 
 // Request is one text-to-image job. The zero value of a field means the model's own default.
@@ -18,10 +21,38 @@ type Request struct {
 	Schedule         string  // id as in Schedules(), such as "normal", "karras"
 	Seed             uint64  // picture i of a batch uses Seed+i
 	Batch            int     // 1–8
+	RNG              string  // who draws the noise: id as in RNGs(), "atelier", "cpu" or "nv"
 
-	Latents []float32 // first noise, unit variance, B C H W; nil draws it from Seed
-	Trace   Tracer    // nil, or receives the numbers of every step
+	Eta             *float64 // share of the noise that is drawn anew at every step; nil is the sampler's own
+	ClipSkip        int      // 1 takes the text encoder's last layer, 2 the one before, …
+	GuidanceRescale float64  // 0–1: how much of the contrast that guidance adds is taken back
+	LoRAs           []LoRA   // beside those that the prompt names
+	Wildcards       fs.FS    // what __name__ in a prompt is a file of; nil leaves such words as they are
+
+	Init       *Pixels // the picture to begin from; nil begins from noise alone
+	Strength   float64 // how much of Init is made new, 0–1; 0.75 where it is 0
+	Mask       *Pixels // where Init is made new, 1 in its first channel; nil is everywhere
+	MaskBlur   int     // pixels over which the new fades into the old, 0–64; 0 is 4, −1 none
+	OnlyMasked bool    // work on the mask's surroundings alone, at the size asked for, and put them back
+	Padding    int     // of those surroundings, in pixels of Init, 0–256; 0 is 32, −1 none
+
+	Controls []Control // pictures that the new one follows
+
+	Latents []float32   // first noise, unit variance, B C H W; nil draws it from Seed
+	Noises  [][]float32 // of one picture: all further noise in order of use, in place of what Seed draws
+	Trace   Tracer      // nil, or receives the numbers of every step
 }
+
+// Control is a picture that a new one follows, as a ControlNet was trained to (edges, depth, poses …).
+type Control struct {
+	Net        *ControlNet
+	Picture    *Pixels
+	Scale      float64 // of its influence; 1 where it is 0
+	Start, End float64 // the part of the steps at which it counts; End is 1 where it is 0
+}
+
+// LoRA is an adapter by name, with its weights.
+type LoRA = prompt.LoRA
 
 // Tracer receives named tensors of a run: stepNN.noise_pred, stepNN.latents, final_latents, image (B C H W).
 type Tracer func(name string, shape []int, data []float32)
@@ -40,12 +71,18 @@ type Progress struct {
 type Result struct {
 	Images    []*image.NRGBA
 	Seeds     []uint64
-	Request   Request            // as run: every default filled in
+	Prompts   []string           // of every picture: alternatives and wildcards chosen
+	Negatives []string           // likewise
+	LoRAs     []LoRA             // that were applied
+	Edited    bool               // the pictures began from one that was given
+	Masked    bool               // and only a part of it was made new
+	Request   Request            // as run: every default filled in; without its pictures and numbers
 	Seconds   map[string]float64 // by phase, and "total"
 	Device    string
 	PeakBytes int64
 	Model     string // name of the model
 	ModelHash string // first ten hex digits of its weights' SHA-256, as A1111 writes it
+	Warnings  []string
 }
 
 // ModelInfo says what a model wants where the person is silent, and what it can do.

@@ -3,6 +3,7 @@ package unet
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,7 +26,31 @@ type Config struct {
 	DownsamplePadding       int
 	LinearProjection        bool
 	CenterInput             bool
+
+	TextTime     bool // pooled text and sizes are added to the time embedding (SDXL)
+	SizeDim      int  // columns that each of the sizes is embedded in
+	AdditionDim  int  // columns of pooled text and embedded sizes together
+	GuidanceDim  int  // columns of an embedded guidance scale (latent consistency models); 0 for none
+	Class        ClassEmbedding
+	ClassCount   int   // classes of a table
+	ClassDim     int   // columns of a projected class vector
+	HintChannels []int // of a ControlNet's embedding of its picture; nil in denoisers
+	HintIn       int   // channels of that picture
 }
+
+// ClassEmbedding is how a denoiser takes class labels.
+type ClassEmbedding string
+
+// Class embeddings: none, a table of rows, a number treated as a timestep, a vector of the time embedding's width as it is,
+// or a vector through a projection of two layers or of one.
+const (
+	NoClass           ClassEmbedding = ""
+	ClassTable        ClassEmbedding = "table"
+	ClassTimestep     ClassEmbedding = "timestep"
+	ClassIdentity     ClassEmbedding = "identity"
+	ClassProjection   ClassEmbedding = "projection"
+	ClassSimpleLinear ClassEmbedding = "simple_projection"
+)
 
 // Block types.
 const (
@@ -95,27 +120,42 @@ type file struct {
 	DownsamplePadding int             `json:"downsample_padding"`
 	LinearProjection  bool            `json:"use_linear_projection"`
 	CenterInput       bool            `json:"center_input_sample"`
+	Addition          *string         `json:"addition_embed_type"`
+	SizeDim           *int            `json:"addition_time_embed_dim"`
+	ProjectionDim     *int            `json:"projection_class_embeddings_input_dim"`
+	GuidanceDim       *int            `json:"time_cond_proj_dim"`
+	Class             *string         `json:"class_embed_type"`
+	ClassCount        *int            `json:"num_class_embeds"`
+	HintChannels      ints            `json:"conditioning_embedding_out_channels"`
+	HintIn            int             `json:"conditioning_channels"`
 }
 
 // plain lists settings under which the network has parts that this package does not build, with the value that adds nothing.
 var plain = map[string][]string{
-	"act_fn": {`"silu"`, `"swish"`}, "addition_embed_type": {"null"}, "class_embed_type": {"null"}, "encoder_hid_dim": {"null"},
-	"encoder_hid_dim_type": {"null"}, "num_class_embeds": {"null"}, "time_embedding_type": {`"positional"`}, "time_embedding_dim": {"null"},
-	"time_embedding_act_fn": {"null"}, "timestep_post_act": {"null"}, "time_cond_proj_dim": {"null"}, "resnet_time_scale_shift": {`"default"`},
+	"act_fn": {`"silu"`, `"swish"`}, "addition_embed_type": {"null", `"text_time"`}, "encoder_hid_dim": {"null"},
+	"encoder_hid_dim_type": {"null"}, "time_embedding_type": {`"positional"`}, "time_embedding_dim": {"null"},
+	"time_embedding_act_fn": {"null"}, "timestep_post_act": {"null"}, "resnet_time_scale_shift": {`"default"`},
+	"controlnet_conditioning_channel_order": {`"rgb"`}, "global_pool_conditions": {"false"},
 	"dual_cross_attention": {"false"}, "only_cross_attention": {"false"}, "mid_block_only_cross_attention": {"null", "false"},
 	"resnet_out_scale_factor": {"1", "1.0"}, "mid_block_scale_factor": {"1", "1.0"}, "resnet_skip_time_act": {"false"}, "class_embeddings_concat": {"false"},
 	"cross_attention_norm": {"null"}, "attention_type": {`"default"`}, "conv_in_kernel": {"3"}, "conv_out_kernel": {"3"},
 }
 
-// ParseConfig reads config.json; what it leaves out has the values of UNet2DConditionModel.
-func ParseConfig(data []byte) (Config, error) {
+// defaults are the values of UNet2DConditionModel.
+func defaults() file {
 	mid := crossMidBlock
-	f := file{
+	return file{
 		InChannels: 4, OutChannels: 4, MidBlock: &mid, FlipSinToCos: true, DownsamplePadding: 1, Groups: 32, Eps: 1e-5,
 		DownBlocks: []string{crossDownBlock, crossDownBlock, crossDownBlock, downBlock},
 		UpBlocks:   []string{upBlock, crossUpBlock, crossUpBlock, crossUpBlock},
 		Channels:   ints{320, 640, 1280, 1280}, Layers: ints{2}, HeadDim: ints{8}, Transformers: ints{1}, ContextDim: ints{1280},
 	}
+}
+
+// ParseConfig reads the config.json of a denoiser; what it leaves out has the values of UNet2DConditionModel.
+func ParseConfig(data []byte) (Config, error) { return parse(defaults(), data, "denoiser") }
+
+func parse(f file, data []byte, what string) (Config, error) {
 	var all map[string]json.RawMessage
 	err := json.Unmarshal(data, &f)
 	if err == nil {
@@ -129,7 +169,7 @@ func ParseConfig(data []byte) (Config, error) {
 		c, err = f.config()
 	}
 	if err != nil {
-		return c, fmt.Errorf("the denoiser's config.json: %w", err)
+		return c, fmt.Errorf("the %s's config.json: %w", what, err)
 	}
 	return c, nil
 }
@@ -165,6 +205,12 @@ func (f *file) config() (Config, error) {
 		c.MidBlock = *f.MidBlock
 	}
 	n := len(c.DownBlocks)
+	if c.HintChannels = f.HintChannels; len(c.HintChannels) > 0 { // a ControlNet has no way up
+		if c.HintIn = f.HintIn; c.HintIn <= 0 || len(c.HintChannels) > 16 || slices.Min(c.HintChannels) <= 0 || slices.Max(c.HintChannels) > 1<<16 {
+			return c, fmt.Errorf("conditioning_channels %d and conditioning_embedding_out_channels %v do not make a network", c.HintIn, c.HintChannels)
+		}
+		c.UpBlocks = slices.Repeat([]string{upBlock}, n)
+	}
 	if n == 0 || len(c.UpBlocks) != n || len(c.Channels) != n || n > 16 {
 		return c, fmt.Errorf("it lists %d down blocks, %d up blocks and %d channel counts; as many of each are wanted", n, len(c.UpBlocks), len(c.Channels))
 	}
@@ -194,7 +240,49 @@ func (f *file) config() (Config, error) {
 		}
 		*l.to = list
 	}
+	if err := c.conditions(f); err != nil {
+		return c, err
+	}
 	return c, c.check()
+}
+
+// conditions reads what else the time embedding takes.
+func (c *Config) conditions(f *file) error {
+	number := func(p *int) int {
+		if p == nil {
+			return 0
+		}
+		return *p
+	}
+	const wide = 1 << 16
+	c.SizeDim, c.GuidanceDim, c.ClassCount = number(f.SizeDim), number(f.GuidanceDim), number(f.ClassCount)
+	projected := number(f.ProjectionDim)
+	for _, v := range []int{c.SizeDim, c.GuidanceDim, c.ClassCount, projected} {
+		if v < 0 || v > wide {
+			return fmt.Errorf("an embedding has %d columns or rows; at most %d are possible", v, wide)
+		}
+	}
+	if f.Addition != nil {
+		if c.TextTime, c.AdditionDim = true, projected; c.SizeDim < 2 || projected <= c.SizeDim {
+			return fmt.Errorf("addition_embed_type text_time with addition_time_embed_dim %d and projection_class_embeddings_input_dim %d does not make an embedding", c.SizeDim, projected)
+		}
+	}
+	switch {
+	case f.Class == nil && c.ClassCount > 0:
+		c.Class = ClassTable
+	case f.Class == nil:
+	default:
+		switch c.Class = ClassEmbedding(*f.Class); c.Class {
+		case ClassTimestep, ClassIdentity:
+		case ClassProjection, ClassSimpleLinear:
+			if c.ClassDim = projected; projected == 0 {
+				return fmt.Errorf("class_embed_type %s needs projection_class_embeddings_input_dim", c.Class)
+			}
+		default:
+			return fmt.Errorf("class_embed_type %q is not known", *f.Class)
+		}
+	}
+	return nil
 }
 
 func (c *Config) check() error {
@@ -219,6 +307,19 @@ func (c *Config) check() error {
 		return fmt.Errorf("block type %q is not known; %s is", c.MidBlock, crossMidBlock)
 	}
 	return nil
+}
+
+// Skips is the channels of every skip, conv_in's first, which is also those of a ControlNet's residuals.
+func (c *Config) Skips() []int {
+	skips := []int{c.Channels[0]}
+	for i, ch := range c.Channels {
+		n := c.Layers[i]
+		if i < len(c.Channels)-1 {
+			n++ // the downsampler
+		}
+		skips = append(skips, slices.Repeat([]int{ch}, n)...)
+	}
+	return skips
 }
 
 // Levels is how many times latents are halved on the way down.

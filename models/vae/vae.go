@@ -40,25 +40,29 @@ func ParseConfig(data []byte) (Config, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("the autoencoder's config.json cannot be read: %w", err)
 	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
 	switch {
 	case c.InChannels <= 0, c.OutChannels <= 0, c.LatentChannels <= 0, c.Layers <= 0, c.Layers > 64, c.Groups <= 0, len(c.Channels) == 0, len(c.Channels) > 16:
-		return c, fmt.Errorf("the autoencoder's config.json does not make a network: it has %d channels in, %d out, %d latent, %d blocks of %d layers", c.InChannels, c.OutChannels, c.LatentChannels, len(c.Channels), c.Layers)
+		return fmt.Errorf("the autoencoder's configuration does not make a network: it has %d channels in, %d out, %d latent, %d blocks of %d layers", c.InChannels, c.OutChannels, c.LatentChannels, len(c.Channels), c.Layers)
 	case c.ScalingFactor == 0:
-		return c, fmt.Errorf("the autoencoder's config.json has scaling_factor 0")
+		return fmt.Errorf("the autoencoder's configuration has scaling_factor 0")
 	case c.Activation != "silu" && c.Activation != "swish":
-		return c, fmt.Errorf("the autoencoder's config.json has act_fn %q; silu is known", c.Activation)
+		return fmt.Errorf("the autoencoder's configuration has act_fn %q; silu is known", c.Activation)
 	}
 	for _, ch := range c.Channels {
 		if ch <= 0 || ch%c.Groups != 0 {
-			return c, fmt.Errorf("the autoencoder's config.json has a block of %d channels, which norm_num_groups %d does not divide", ch, c.Groups)
+			return fmt.Errorf("the autoencoder's configuration has a block of %d channels, which norm_num_groups %d does not divide", ch, c.Groups)
 		}
 	}
 	for _, t := range append(append([]string(nil), c.DownBlocks...), c.UpBlocks...) {
 		if t != "DownEncoderBlock2D" && t != "UpDecoderBlock2D" {
-			return c, fmt.Errorf("the autoencoder's config.json has a block of type %q; DownEncoderBlock2D and UpDecoderBlock2D are known", t)
+			return fmt.Errorf("the autoencoder's configuration has a block of type %q; DownEncoderBlock2D and UpDecoderBlock2D are known", t)
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // Factor is how many pixels a latent stands for along each axis.
@@ -152,21 +156,18 @@ func newDecoder(s *nn.Scope, c *Config) *coder {
 // Encode maps pictures x [B H W InChannels], values in [−1, 1], to the mean and the log variance, clamped to [−30, 20], of
 // their latents, [B H/f W/f LatentChannels] each, before scaling.
 func (m *Model) Encode(x *compute.Tensor) (mean, logvar *compute.Tensor) {
-	x = m.encoder.in.Forward(x)
-	for _, l := range m.encoder.levels {
-		for _, r := range l.resnets {
-			x = r.forward(x)
-		}
-		if l.resample != nil {
-			x = l.resample.Forward(x)
-		}
-	}
-	x = m.encoder.finish(m.encoder.mid.forward(x))
+	x = m.encoder.finish(m.encoder.shrink(x))
 	if m.quant != nil {
 		x = m.quant.Forward(x)
 	}
 	z := m.LatentChannels
 	return compute.Slice(x, -1, 0, z), compute.Clamp(compute.Slice(x, -1, z, 2*z), -30, 20)
+}
+
+// Features describes pictures x, as Encode takes them, by C numbers each for comparing sets of pictures: the mean over all places of
+// what the encoder's mid block gives, [B C].
+func (m *Model) Features(x *compute.Tensor) *compute.Tensor {
+	return compute.Mean(m.encoder.shrink(x), false, 1, 2)
 }
 
 // Decode maps latents z [B h w LatentChannels], already divided by the scaling factor, to pictures [B h·f w·f OutChannels],
@@ -185,6 +186,20 @@ func (m *Model) Decode(z *compute.Tensor) *compute.Tensor {
 		}
 	}
 	return m.decoder.finish(x)
+}
+
+// shrink is the encoder up to and with its mid block.
+func (c *coder) shrink(x *compute.Tensor) *compute.Tensor {
+	x = c.in.Forward(x)
+	for _, l := range c.levels {
+		for _, r := range l.resnets {
+			x = r.forward(x)
+		}
+		if l.resample != nil {
+			x = l.resample.Forward(x)
+		}
+	}
+	return c.mid.forward(x)
 }
 
 func (c *coder) finish(x *compute.Tensor) *compute.Tensor {

@@ -9,7 +9,7 @@ import "math"
 
 const (
 	// Rows and Columns are the extent of a tile of a product.
-	Rows, Columns = 4, 32
+	Rows, Columns = 8, 32
 	// HalfColumns is the extent of a narrow tile.
 	HalfColumns = 16
 )
@@ -170,12 +170,12 @@ func plainStandardise(y, x []float32, mean, scale float32) {
 	}
 }
 
-// PeakFLOPs is the operations of a round of Peak, a multiply-add counted as two: 12 chains of 16 elements.
-const PeakFLOPs = 12 * 16 * 2
+// PeakFLOPs is the operations of a round of Peak, a multiply-add counted as two: 24 chains of 16 elements.
+const PeakFLOPs = 24 * 16 * 2
 
 func plainPeak(rounds int) float32 {
 	x0, x1, x2, x3, x4, x5 := float32(0), float32(1), float32(2), float32(3), float32(4), float32(5)
-	for range rounds * 32 {
+	for range rounds * 64 {
 		x0, x1, x2, x3, x4, x5 = x0*0.999+0.999, x1*0.999+0.999, x2*0.999+0.999, x3*0.999+0.999, x4*0.999+0.999, x5*0.999+0.999
 	}
 	return x0 + x1 + x2 + x3 + x4 + x5

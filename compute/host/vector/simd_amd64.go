@@ -25,18 +25,20 @@ func Tile(k int, a *Left, b, c []float32, pitch, columns int, add bool) {
 	_, _ = b[:k*columns], c[:(Rows-1)*pitch+columns]
 	pb, pc := unsafe.SliceData(b), unsafe.SliceData(c)
 	switch {
-	case wide && columns == Columns:
-		tile512(k, a, pb, pc, pitch, 4*columns, add)
-	case wide:
-		tile512Half(k, a, pb, pc, pitch, 4*columns, add)
-	case narrow:
-		for n := 0; n < columns; n += HalfColumns {
-			tile256(k, a, &b[n], &c[n], pitch, 4*columns, add)
-		}
-	default:
+	case k == 0 || !narrow:
 		plainTile(k, a, b, c, pitch, columns, add)
+	case wide && columns == Columns:
+		tile512(k, a, pb, pc, pitch, add)
+	case wide:
+		tile512Half(k, a, pb, pc, pitch, add)
+	default:
+		for row := 0; row < Rows; row += 4 {
+			for n := 0; n < columns; n += HalfColumns {
+				tile256(k, (*[4]*float32)(a[row:]), &b[n], &c[row*pitch+n], pitch, 4*columns, add)
+			}
+		}
+		leave()
 	}
-	leave()
 }
 
 // leave clears the upper halves of the vector registers. Every function here ends its vector part with it: with halves in use,
@@ -428,7 +430,7 @@ func Peak(rounds int) float32 {
 	case wide:
 		return peak512(rounds)
 	case narrow:
-		return peak256(2 * rounds)
+		return peak256(4 * rounds)
 	}
 	return plainPeak(rounds)
 }

@@ -187,7 +187,10 @@ func BenchmarkPeak(b *testing.B) {
 func BenchmarkTile(b *testing.B) {
 	const k = 320
 	x, w, c := normal(Rows*k, 1), normal(k*Columns, 1), make([]float32, Rows*Columns)
-	left := &Left{&x[0], &x[k], &x[2*k], &x[3*k]}
+	left := &Left{}
+	for r := range left {
+		left[r] = &x[r*k]
+	}
 	for b.Loop() {
 		Tile(k, left, w, c, Columns, Columns, true)
 	}

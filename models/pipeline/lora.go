@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"atelier/models/catalog"
+	"atelier/models/checkpoint"
+	"atelier/models/clip"
+	"atelier/models/ldm"
+	"atelier/models/lora"
+	"atelier/models/nn"
+	"atelier/models/unet"
+)
+
+// loraKey tells selections of adapters apart.
+func loraKey(list []LoRA) string {
+	var b strings.Builder
+	for _, l := range list {
+		fmt.Fprintf(&b, "%q %v %v\n", l.Name, l.Text, l.UNet)
+	}
+	return b.String()
+}
+
+// adapters keeps the LoRA files that were opened, and knows which are added to a model.
+type adapters struct {
+	folders  []string // where files are looked for first
+	open     map[string]opened
+	added    string // key of the selection
+	warnings []string
+}
+
+type opened struct {
+	file    *lora.File
+	tensors checkpoint.Tensors
+}
+
+// use adds a selection to networks, in place of whatever was added before. Weights of other layers are not touched, so that
+// devices keep them. model is the path of the model, near which files are looked for.
+func (a *adapters) use(networks []lora.Network, list []LoRA, model string) error {
+	key := loraKey(list)
+	if key == a.added {
+		return nil
+	}
+	var uses []lora.Use
+	for _, l := range list {
+		o, ok := a.open[l.Name]
+		if !ok {
+			path, err := a.find(l.Name, model)
+			if err != nil {
+				return err
+			}
+			if o.file, o.tensors, err = lora.Open(path); err != nil {
+				return err
+			}
+			if a.open == nil {
+				a.open = map[string]opened{}
+			}
+			a.open[l.Name] = o
+		}
+		uses = append(uses, lora.Use{File: o.file, UNet: l.UNet, Text: l.Text})
+	}
+	warnings, err := lora.Apply(networks, uses)
+	if err != nil {
+		return err
+	}
+	a.added, a.warnings = key, warnings
+	return nil
+}
+
+// loraFolders are where programs keep adapters, seen from a model's folder; loraEndings are what their files end in.
+var (
+	loraFolders = []string{".", "loras", "lora", "Lora"}
+	loraEndings = []string{"", ".safetensors", ".pt", ".ckpt", ".bin"}
+)
+
+// find gives the file of an adapter: name itself where it is one, else the file of that name in the folders that were set,
+// or in those that programs keep beside their models.
+func (a *adapters) find(name, model string) (string, error) {
+	dirs := append([]string{""}, a.folders...)
+	if model != "" {
+		near := model
+		for range 3 {
+			for _, f := range loraFolders {
+				dirs = append(dirs, filepath.Join(near, f))
+			}
+			near = filepath.Dir(near)
+		}
+	}
+	for _, dir := range dirs {
+		for _, ending := range loraEndings {
+			path := filepath.Join(dir, name+ending)
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("there is no LoRA %q: put %s.safetensors into a folder \"loras\" beside the model, or give its path", name, name)
+}
+
+func (a *adapters) close() {
+	for _, o := range a.open {
+		o.tensors.Close()
+	}
+	a.open = nil
+}
+
+// conditioned is the networks of a model that adapters may change, each nil where the model lacks it.
+type conditioned struct {
+	text, text2 *clip.Model
+	unet        *unet.Model
+	scopes      map[string]*nn.Scope
+}
+
+// newConditioned builds those of a model's networks that have one of the names, or all without names.
+func newConditioned(m *catalog.Model, names ...string) (c conditioned, err error) {
+	c.scopes = map[string]*nn.Scope{}
+	wanted := func(name string, p *catalog.Part) bool {
+		return err == nil && p.Here() && (len(names) == 0 || slices.Contains(names, name))
+	}
+	if wanted(textEncoder, &m.TextEncoder) {
+		c.text, c.scopes[textEncoder], err = newText(m, &m.TextEncoder)
+	}
+	if wanted(textEncoder2, &m.TextEncoder2) {
+		c.text2, c.scopes[textEncoder2], err = newText(m, &m.TextEncoder2)
+	}
+	if wanted(denoiser, &m.UNet) {
+		c.unet, c.scopes[denoiser], err = newUNet(m)
+	}
+	return c, err
+}
+
+// Names of networks in models' folders and in files of adapters.
+const (
+	textEncoder  = "text_encoder"
+	textEncoder2 = "text_encoder_2"
+	denoiser     = "unet"
+)
+
+// networks lists what adapters may change.
+func (c *conditioned) networks() []lora.Network {
+	var list []lora.Network
+	for _, name := range []string{textEncoder, textEncoder2, denoiser} {
+		s := c.scopes[name]
+		if s == nil {
+			continue
+		}
+		n := lora.Network{Name: name, Params: s.Params(), Alone: c.text2 == nil}
+		if name == denoiser {
+			n.Table = ldm.UNetTable(len(c.unet.Channels), c.unet.Layers[0])
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// adapt adds the adapters that a request asks for to the weights.
+func (t *Text2Image) adapt(r Request) error {
+	s, err := newScript(r)
+	if err != nil {
+		return err
+	}
+	return t.adapters.use(t.parts.networks(), s.loras, t.model.Path)
+}
+
+// SetLoRAFolders says where the adapters that prompts name are looked for, before the folders beside the model.
+func (t *Text2Image) SetLoRAFolders(dirs ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.adapters.folders = dirs
+}
