@@ -78,7 +78,7 @@ func TestEveryKind(t *testing.T) {
 			}
 			page, err := os.ReadFile(o.Report)
 			must(t, err)
-			for _, want := range []string{"<table>", "curves.svg", "step-000000-01.png", "final-01.png", "best validation loss"} {
+			for _, want := range []string{"<table", "<svg", "data:image/png", "best validation loss", "before"} {
 				if !strings.Contains(string(page), want) {
 					t.Errorf("the report lacks %s", want)
 				}
@@ -90,6 +90,31 @@ func TestEveryKind(t *testing.T) {
 			}
 			check[k.Name](t, o)
 		})
+	}
+}
+
+// TestLoRAIsTakenUp draws with the base model, without the product and with it, as the image workspace does.
+func TestLoRAIsTakenUp(t *testing.T) {
+	base := smallModel(t)
+	r := recipe(t, "lora", base, pictures(t, 4))
+	r.Train.Rate, r.Samples.Seeds, r.Data.Validation = 0.05, []uint64{}, number(0)
+	run := create(t, r)
+	o, err := run.Train(t.Context(), device(t), Options{})
+	must(t, err)
+	m, err := catalog.Open(base, catalog.Options{})
+	must(t, err)
+	defer m.Close()
+	p, err := pipeline.NewText2Image(device(t), m)
+	must(t, err)
+	defer p.Close()
+	var made [][]byte
+	for _, loras := range [][]pipeline.LoRA{nil, {{Name: o.Product, Text: 1, UNet: 1}}} {
+		res, err := p.Run(t.Context(), pipeline.Request{Prompt: "toy, a red ball", Seed: 3, Steps: 2, LoRAs: loras}, nil)
+		must(t, err)
+		made = append(made, res.Images[0].Pix)
+	}
+	if string(made[0]) == string(made[1]) {
+		t.Error("the picture is the same with the LoRA as without")
 	}
 }
 
