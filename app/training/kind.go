@@ -41,6 +41,13 @@ func kinds() []*kind {
 			defaults: Recipe{Train: Train{Steps: 10000, Batch: 16, Rate: 1e-4}}, fill: nothing, bounds: diffusionBounds, check: checkFlow, open: openDiffusion},
 		{name: "autoencoder", about: "a KL autoencoder, which makes pictures small and large again", section: "autoencoder",
 			defaults: Recipe{Train: Train{Steps: 5000, Batch: 16, Rate: 5e-4}}, fill: fillVAE, bounds: vaeBounds, check: checkVAE, open: openVAE},
+		{name: "gan", about: "a generator of small pictures from noise, against a critic", section: "generator",
+			defaults: Recipe{Train: Train{Steps: 5000, Batch: 16, Rate: 1e-3, Optimiser: "adam", Schedule: "constant", Beta1: 0.01, Beta2: 0.99}, Data: Data{Validation: number(0)}},
+			fill:     fillGenerator, bounds: generatorBounds, check: checkGenerator, open: openGenerator},
+		{name: "conditional_vae", about: "small pictures of named things in many looks, such as letters in styles of type", section: "generator",
+			defaults: Recipe{Train: Train{Steps: 5000, Batch: 32, Rate: 1e-3}}, fill: fillGenerator, bounds: generatorBounds, check: checkGenerator, open: openGenerator},
+		{name: "flow", about: "a normalising flow, which knows how likely each picture is", section: "generator",
+			defaults: Recipe{Train: Train{Steps: 5000, Batch: 32, Rate: 1e-3}}, fill: fillGenerator, bounds: generatorBounds, check: checkGenerator, open: openGenerator},
 	}
 }
 
