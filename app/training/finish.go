@@ -107,6 +107,9 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 			return err
 		}
 	}
+	if s.bits && o.BestStep > 0 {
+		o.Figures = append(o.Figures, Figure{"bits per dimension", o.Validation, "bits", "of the pictures set aside"})
+	}
 	var evaluation *report.Evaluation
 	if len(s.run.Recipe.Samples.Seeds) > 0 {
 		shots, err := s.sample(ctx, s.trainer, s.shown())
