@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"atelier/app/report"
 	"atelier/models/checkpoint"
 	"atelier/models/nn"
 )
@@ -106,6 +107,10 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 			return err
 		}
 	}
+	if s.bits && o.BestStep > 0 {
+		o.Figures = append(o.Figures, Figure{"bits per dimension", o.Validation, "bits", "of the pictures set aside"})
+	}
+	var evaluation *report.Evaluation
 	if len(s.run.Recipe.Samples.Seeds) > 0 {
 		shots, err := s.sample(ctx, s.trainer, s.shown())
 		if err != nil {
@@ -114,8 +119,16 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 		if err := s.keepShots(shots, finalShots); err != nil {
 			return err
 		}
+		if s.compare != nil {
+			if evaluation, err = s.compare(ctx, shots, s.train, s.held); err != nil {
+				return err
+			}
+		}
 	}
-	o.Card = s.card(o)
+	if evaluation != nil && evaluation.Neighbours != nil {
+		o.Copies, o.Made = evaluation.Neighbours.Memorised, len(evaluation.Neighbours.Matches)
+	}
+	o.Card = s.card(o, evaluation)
 	var ts []checkpoint.Tensor
 	for _, name := range weights.Names() {
 		t, _ := weights.Get(name)
@@ -130,7 +143,7 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 	if err := s.log.flush(); err != nil {
 		return err
 	}
-	o.Report, err = s.writeReport(o)
+	o.Report, err = s.writeReport(o, evaluation)
 	return err
 }
 

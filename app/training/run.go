@@ -224,6 +224,8 @@ type Outcome struct {
 	Mean       float64   `json:"folds_mean,omitempty"`
 	Deviation  float64   `json:"folds_deviation,omitempty"`
 	Figures    []Figure  `json:"figures,omitempty"`
+	Copies     int       `json:"suspected_copies"` // samples that come suspiciously near to a picture trained on
+	Made       int       `json:"samples_compared,omitempty"`
 	Product    string    `json:"product,omitempty"`
 	Report     string    `json:"report,omitempty"`
 
