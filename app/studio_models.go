@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"atelier/app/modelstore"
+	"atelier/models/catalog"
 	"atelier/models/pipeline"
 )
 
@@ -93,10 +94,36 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 			s.offer(e.Name, e.Path)
 		}
 	}
+	for _, path := range s.generators(here) {
+		here[path] = true
+		s.offer(filepath.Base(path), path)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.linked = folders
 	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
+}
+
+// generators finds the small models of the studio's own folder that make a picture in one step, which other programs have no name for.
+func (s *studio) generators(known map[string]bool) []string {
+	configs, err := filepath.Glob(filepath.Join(s.store.Own(), "checkpoints", "*", "config.json"))
+	if err != nil {
+		return nil // the folder's name has characters of a pattern
+	}
+	var out []string
+	for _, config := range configs {
+		path := filepath.Dir(config)
+		if known[path] {
+			continue
+		}
+		if m, err := catalog.Open(path, catalog.Options{}); err == nil {
+			if m.Generator.Here() {
+				out = append(out, path)
+			}
+			m.Close()
+		}
+	}
+	return out
 }
 
 // NameOf is the name under which a model is in the list.
