@@ -245,6 +245,10 @@ func (it *Item) captionFinding(plain bool) *Finding {
 	}
 	advice := "describe the picture in a text file of the same name"
 	switch {
+	case it.blank != "" && it.Caption != "":
+		return &Finding{File: it.Name, Kind: NoCaption, What: fmt.Sprintf("its caption file %s is empty; %q, from its %s, stands in", it.blank, it.Caption, it.Origin), Do: "write a caption into the file"}
+	case it.blank != "":
+		return &Finding{File: it.Name, Kind: NoCaption, What: fmt.Sprintf("its caption file %s is empty", it.blank), Do: "write a caption into the file"}
 	case it.Caption == "":
 		return &Finding{File: it.Name, Kind: NoCaption, What: "there is no caption, and the name says nothing", Do: advice}
 	case it.Origin == FromName && plain:
