@@ -154,6 +154,18 @@ func TestOddities(t *testing.T) {
 	}
 }
 
+// TestSmallBesideOthers trains at 64, where 100 pixels are enough by themselves.
+func TestSmallBesideOthers(t *testing.T) {
+	files := map[string][]byte{"small.png": pngOf(t, pattern(100, 120, 9)), "tiny.png": pngOf(t, pattern(20, 20, 8))}
+	for n := range 3 {
+		files[fmt.Sprintf("large%d.png", n)] = pngOf(t, pattern(512, 512, n))
+	}
+	f := found(check(t, open(t, folder(t, files)), CheckOptions{}), TooSmall)
+	if len(f) != 2 || f["small.png"].What != "100 × 120 pixels are far fewer than others have, whose shorter side is typically 512" || f["tiny.png"].What != "20 × 20 pixels are enlarged 3.2 times to train at 64 × 64" {
+		t.Errorf("%v", f)
+	}
+}
+
 func TestClassNamesAreCaptionsEnough(t *testing.T) {
 	files := map[string][]byte{}
 	for n := range 6 {
