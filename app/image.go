@@ -237,7 +237,7 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 }
 
 // words reads what the prompt's words stand for.
-func (c *imageCmd) words(req *pipeline.Request, pipe *pipeline.Text2Image) error {
+func (c *imageCmd) words(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	if c.Wildcards != "" {
 		if info, err := os.Stat(c.Wildcards); err != nil || !info.IsDir() {
 			return fmt.Errorf("--wildcards %s is not a folder; choose one with text files", c.Wildcards)
@@ -245,7 +245,11 @@ func (c *imageCmd) words(req *pipeline.Request, pipe *pipeline.Text2Image) error
 		req.Wildcards = os.DirFS(c.Wildcards)
 	}
 	for _, path := range c.Embedding {
-		if err := pipe.LearnFile(path); err != nil {
+		t, ok := pipe.(*pipeline.Text2Image)
+		if !ok {
+			return fmt.Errorf("%s reads no prompts, and so learns no words: leave --embedding out", pipe.Info().Name)
+		}
+		if err := t.LearnFile(path); err != nil {
 			return err
 		}
 	}

@@ -104,6 +104,9 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 
 // prepareWords makes the device hold what picture i needs, and encodes its words.
 func (j *job) prepareWords(ctx context.Context, i int) error {
+	if i == 0 {
+		j.enter("load")
+	}
 	r := j.Request.picture(i)
 	var err error
 	if j.script, err = newScript(r); err != nil {
@@ -114,7 +117,9 @@ func (j *job) prepareWords(ctx context.Context, i int) error {
 	}
 	j.warnings = append(j.warnings, j.learnNamed(j.script.prompt, j.script.negative)...)
 	if s := j.setting(r); i == 0 || s != j.stages.setting {
-		j.enter("load")
+		if i > 0 {
+			j.enter("load")
+		}
 		if err := j.prepare(ctx, s); err != nil {
 			return err
 		}
