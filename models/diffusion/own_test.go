@@ -205,6 +205,33 @@ func TestBrownian(t *testing.T) {
 	}
 }
 
+// TestBrownianIsTorchsdes compares numbers 0, 7 and 19 of 20 with those that the definition of torchsde's BrownianTree gives
+// when it is written out in Python over torch's and numpy's own generators.
+func TestBrownianIsTorchsdes(t *testing.T) {
+	for _, c := range []struct {
+		seed     uint64
+		from, to float64
+		want     []float32
+	}{
+		{0, 14.614647, 9.1, []float32{0.094318, 1.477683, -0.394147}},
+		{0, 9.1, 3.0303, []float32{0.236918, -0.890202, -1.596671}},
+		{0, 14.614647, 3.0303, []float32{0.236568, 0.375168, -1.427694}},
+		{0, 0.5, 0.0291675, []float32{-0.963348, 1.159127, 1.531751}},
+		{42, 14.614647, 9.1, []float32{-1.271649, -1.061118, -1.557051}},
+		{42, 0.5, 0.0291675, []float32{0.19692, -0.71827, 1.416286}},
+		{1<<40 + 7, 9.1, 3.0303, []float32{-0.812502, 2.582519, -0.407277}},
+	} {
+		s, err := NewSource("cpu", c.seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := s.Draw("dpmpp_3m_sde", []float64{14.614647, 0.0291675, 0})(20, c.from, c.to)
+		if d := worst([]float32{z[0], z[7], z[19]}, c.want); d > 1e-5 {
+			t.Errorf("seed %d, %v to %v: %v, want %v", c.seed, c.from, c.to, []float32{z[0], z[7], z[19]}, c.want)
+		}
+	}
+}
+
 // TestParseRNG checks the names of other programs.
 func TestParseRNG(t *testing.T) {
 	for in, want := range map[string]string{"": "atelier", "Philox": "atelier", "Atelier": "atelier", "CPU": "cpu", "cpu": "cpu", "NV": "nv", "GPU": "nv"} {
