@@ -271,11 +271,11 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 		}
 		return nil
 	}
-	if req.Init, err = readPixels(c.Init, "image01"); err != nil || c.Mask == "" {
+	if req.Init, err = readPixels(c.Init, "image01", "image"); err != nil || c.Mask == "" {
 		req.Strength = c.Strength
 		return err
 	}
-	req.Mask, err = readPixels(c.Mask, "mask")
+	req.Mask, err = readPixels(c.Mask, "mask", "mask_image")
 	req.Strength, req.OnlyMasked = c.Strength, c.OnlyMask
 	// A flag's 0 is none, where a request's 0 is the usual.
 	if req.MaskBlur = c.MaskBlur; c.MaskBlur == 0 {
@@ -292,7 +292,7 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	if c.Control == "" || c.ControlImage == "" {
 		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
 	}
-	picture, err := readPixels(c.ControlImage, "control")
+	picture, err := readPixels(c.ControlImage, "control", "controlnet_cond", "control_image", "image01")
 	if err != nil {
 		return nil, err
 	}
@@ -311,8 +311,9 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	return m.Close, nil
 }
 
-// readPixels reads a picture file, or a picture of numbers in [0, 1], B C H W, from a safetensors file.
-func readPixels(path, tensor string) (*pipeline.Pixels, error) {
+// readPixels reads a picture file, or a picture of numbers in [0, 1], 1 C H W, from a safetensors file: the first tensor there
+// that has one of the names.
+func readPixels(path string, names ...string) (*pipeline.Pixels, error) {
 	if strings.ToLower(filepath.Ext(path)) != ".safetensors" {
 		m, err := dataset.ReadPicture(path)
 		if err != nil {
@@ -320,12 +321,23 @@ func readPixels(path, tensor string) (*pipeline.Pixels, error) {
 		}
 		return pipeline.PixelsOf(m), nil
 	}
-	t, err := readTensor(path, tensor)
+	all, err := readTensors(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(t.Shape) != 4 || t.Shape[0] != 1 {
-		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", tensor, path, t.Shape)
+	name := names[0]
+	for _, n := range names {
+		if _, ok := all[n]; ok {
+			name = n
+			break
+		}
+	}
+	t, ok := all[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s has no tensor %s; it has %v", path, strings.Join(names, " or "), slices.Sorted(maps.Keys(all)))
+	case len(t.Shape) != 4 || t.Shape[0] != 1:
+		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", name, path, t.Shape)
 	}
 	p := &pipeline.Pixels{C: t.Shape[1], H: t.Shape[2], W: t.Shape[3]}
 	for i := range p.W * p.H {
