@@ -69,6 +69,8 @@ type imageCmd struct {
 
 	RNG             string   `name:"rng" help:"Who draws the noise: atelier, cpu (torch's, as in ComfyUI and diffusers) or nv (an NVIDIA card's, as in A1111)."`
 	Eta             *float64 `help:"Share of the noise drawn anew at every step, 0-1; without it the sampler's own (0 for ddim, 1 for ancestral and SDE samplers)."`
+	Spacing         string   `help:"Spacing of timesteps: leading, trailing or linspace (as A1111's and ComfyUI's Euler has it); without it the model's own."`
+	ZeroSNR         bool     `name:"zero-snr" help:"Begin from pure noise (zero terminal signal-to-noise ratio), as models that were trained for it do by themselves."`
 	ClipSkip        int      `help:"Layer of the text encoder counted from its end, 1-12; 1 is the last."`
 	GuidanceRescale float64  `help:"How much of the contrast that guidance adds is taken back, 0-1."`
 	Wildcards       string   `placeholder:"DIR" help:"Folder of text files: __name__ in a prompt becomes a line of name.txt."`
@@ -114,6 +116,8 @@ type made struct {
 	Sched   string             `json:"schedule"`
 	RNG     string             `json:"rng"`
 	Eta     *float64           `json:"eta,omitempty"`
+	Spacing string             `json:"spacing,omitempty"`
+	ZeroSNR bool               `json:"zero_snr,omitempty"`
 	Skip    int                `json:"clip_skip"`
 	Rescale float64            `json:"guidance_rescale"`
 	Prompts []string           `json:"prompts"`
@@ -204,7 +208,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 	r := res.Request
 	m := made{Seed: res.Seeds[0], Seeds: res.Seeds, Seconds: res.Seconds, Device: res.Device, Peak: res.PeakBytes, Model: res.Model,
 		Width: res.Images[0].Rect.Dx(), Height: res.Images[0].Rect.Dy(), Steps: r.Steps, CFG: r.CFG, Sampler: r.Sampler, Sched: r.Schedule,
-		RNG: r.RNG, Eta: r.Eta, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask, Control: c.Control, Warn: res.Warnings}
+		RNG: r.RNG, Eta: r.Eta, Spacing: r.Spacing, ZeroSNR: r.ZeroSNR, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask, Control: c.Control, Warn: res.Warnings}
 	if res.Edited {
 		m.Strong = r.Strength
 	}
@@ -218,7 +222,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder, error) {
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
-		RNG: c.RNG, Eta: c.Eta, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
+		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
 	if err := c.words(&req, pipe); err != nil {
 		return req, nil, err
 	}

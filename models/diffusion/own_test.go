@@ -102,6 +102,33 @@ func largest(x []float32) (m float64) {
 	return m
 }
 
+// TestOptionsOverrideTheConfiguration checks spacing and zero terminal SNR, named and in the configuration.
+func TestOptionsOverrideTheConfiguration(t *testing.T) {
+	plain := builtinConfig(t, "v_prediction")
+	plain.TimestepSpacing, plain.RescaleZeroSNR = "leading", false
+	changed := plain
+	changed.TimestepSpacing, changed.RescaleZeroSNR = "trailing", true
+	for _, n := range Samplers() {
+		a, err := NewWith(plain, Options{Sampler: n.ID, Steps: 7, Spacing: "trailing", ZeroSNR: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := NewWith(changed, Options{Sampler: n.ID, Steps: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a.Timesteps(), b.Timesteps()) || !slices.Equal(a.Sigmas(), b.Sigmas()) || a.Timesteps()[0] != 999 {
+			t.Errorf("%s: %v, want %v", n.ID, a.Timesteps(), b.Timesteps())
+		}
+		if first := a.Sigmas()[0]; math.Abs(first-4096) > 1 {
+			t.Errorf("%s begins at σ = %v", n.ID, first)
+		}
+	}
+	if _, err := NewWith(plain, Options{Spacing: "random", Steps: 7}); err == nil || !strings.Contains(err.Error(), "[leading trailing linspace]") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestTorchNormal compares with torch 1.13's own randn: one generator for each seed, draws of these lengths in order.
 func TestTorchNormal(t *testing.T) {
 	file, err := checkpoint.Open("testdata/own/torch.safetensors")
