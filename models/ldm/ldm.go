@@ -59,17 +59,13 @@ func (v *View) Get(name string) (checkpoint.Tensor, bool) {
 	if p.of == 0 {
 		return t, true
 	}
-	rows := 0
-	if len(t.Shape) > 0 {
-		rows = t.Shape[0]
+	if len(t.Shape) > 0 && t.Shape[0]%p.of == 0 {
+		n := t.Shape[0] / p.of
+		if rows, ok := t.Rows(p.part*n, (p.part+1)*n); ok {
+			return rows, true
+		}
 	}
-	if rows%p.of != 0 {
-		return t, true // of a shape that will not fit, which the network says
-	}
-	size := len(t.Data) / p.of
-	t.Data = t.Data[p.part*size : (p.part+1)*size]
-	t.Shape = append([]int{rows / p.of}, t.Shape[1:]...)
-	return t, true
+	return t, true // of a shape that will not fit, which the network says
 }
 
 // Metadata is the checkpoint's.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"atelier/compute/host"
@@ -56,6 +57,41 @@ func TestPreviewFindsAnAffineMap(t *testing.T) {
 				t.Fatalf("one pixel for each latent: weight %d %d is %v, want %v", a, k, small.w[a*c+k], mean)
 			}
 		}
+	}
+}
+
+// TestPreviewOfKnownAutoencoders checks the maps of Stable Diffusion's autoencoders: even latents give the map's own colour
+// everywhere, and between two latents it changes evenly.
+func TestPreviewOfKnownAutoencoders(t *testing.T) {
+	c := &vae.Config{LatentChannels: 4, OutChannels: 3, Channels: []int{128, 256, 512, 512}, ScalingFactor: 0.13025}
+	p := newPreview(c)
+	if !p.known(c) {
+		t.Fatal("not known")
+	}
+	const h, w = 3, 4
+	even := slices.Repeat([]float32{1, -0.5, 0.25, 0}, h*w)
+	m := p.picture(even, h, w)
+	want := [3]uint8{level(0.5 + float32(0.3651+0.5*0.2533+0.25*0.1076+0.1084)/2), level(0.5 + float32(0.4232+0.5*0.0042+0.25*0.1111-0.0175)/2), level(0.5 + float32(0.4341-0.5*0.1068-0.25*0.0362-0.0011)/2)}
+	for i := 0; i < len(m.Pix); i += 4 {
+		for k, v := range want {
+			if d := int(m.Pix[i+k]) - int(v); d > 1 || d < -1 {
+				t.Fatalf("pixel %d is %v, want %v", i/4, m.Pix[i:i+3], want)
+			}
+		}
+	}
+	ramp := make([]float32, h*w*4)
+	for i := range h * w {
+		ramp[4*i] = 0.3 * float32(i%w)
+	}
+	row := p.picture(ramp, h, w).Pix[:w*8*4]
+	for x := 5; x < w*8-5; x++ { // one latent is 8 pixels and 0.3·0.3651/2 of 256 levels: 1.75 levels each
+		if d := int(row[4*x]) - int(row[4*(x-1)]); d < 1 || d > 2 {
+			t.Fatalf("from pixel %d to the next the red changes by %d", x-1, d)
+		}
+	}
+	c.Channels = []int{32, 64}
+	if newPreview(c).known(c) {
+		t.Error("an autoencoder of another size is known")
 	}
 }
 
