@@ -302,6 +302,9 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 	if s.together {
 		return s.memory(s.all()...), nil
 	}
+	if available := t.available(); available > 0 {
+		return min(s.largest(), available), nil // more is streamed
+	}
 	return s.largest(), nil
 }
 
@@ -362,7 +365,7 @@ func (t *Text2Image) available() int64 {
 	}
 	used, _ := t.dev.Memory()
 	if t.stages != nil {
-		used -= t.stages.held()
+		used -= t.stages.loaded()
 	}
 	return max(limit-max(used, 0), 1)
 }
@@ -391,7 +394,7 @@ func (t *Text2Image) prepare(ctx context.Context, s setting) error {
 	}
 	if old := t.stages; st != old {
 		t.stages = st
-		if old != nil && st.together && old.held()+st.memory(st.all()...) <= t.dev.Limits().MemoryBytes {
+		if old != nil && st.together && old.loaded()+st.memory(st.all()...) <= t.dev.Limits().MemoryBytes {
 			defer old.close() // after the new ones are there: parameters in common stay on the device
 		} else if old != nil {
 			old.close()
