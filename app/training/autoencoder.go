@@ -168,7 +168,9 @@ func (c *coding) loss(p train.Pass) *compute.Tensor {
 	}
 	y := c.Decode(z)
 	error := compute.Sub(y, x)
-	weighted := func(t *compute.Tensor) *compute.Tensor { return compute.Mean(compute.Mul(compute.Abs(t), weight), false) }
+	weighted := func(t *compute.Tensor) *compute.Tensor {
+		return compute.Mean(compute.Mul(compute.Abs(t), weight), false)
+	}
 	loss := weighted(error)
 	g.Output("reconstruction", loss)
 	if *v.Gradient > 0 && c.height > 1 && c.width > 1 {
@@ -349,4 +351,3 @@ func (c *coding) export(_ context.Context, weights []checkpoint.Tensor, dir, nam
 	}
 	return folder, writeText(filepath.Join(folder, "README.md"), o.Card)
 }
-

@@ -64,6 +64,12 @@ func (s *stage) whatItIs() string {
 		return fmt.Sprintf("A textual inversion for the model %s: the word `%s`", plainText(r.Base), r.Inversion.Token)
 	case "autoencoder":
 		return "A KL autoencoder in the layout of diffusers"
+	case "gan":
+		return "A style-based GAN generator of small pictures"
+	case "conditional_vae":
+		return "A conditional variational autoencoder of small pictures"
+	case "flow":
+		return "A normalising flow (Glow) of small pictures"
 	}
 	return fmt.Sprintf("A latent %s model in the layout of diffusers", map[bool]string{true: "rectified flow", false: "diffusion"}[r.Kind == "rectified_flow"])
 }

@@ -40,6 +40,13 @@ func kinds() []*kind {
 			defaults: Recipe{Train: Train{Steps: 10000, Batch: 16, Rate: 1e-4}}, fill: nothing, bounds: diffusionBounds, check: checkFlow, open: openDiffusion},
 		{name: "autoencoder", about: "a KL autoencoder, which makes pictures small and large again", section: "autoencoder",
 			defaults: Recipe{Train: Train{Steps: 5000, Batch: 16, Rate: 5e-4}}, fill: fillVAE, bounds: vaeBounds, check: checkVAE, open: openVAE},
+		{name: "gan", about: "a generator of small pictures from noise, against a critic", section: "generator",
+			defaults: Recipe{Train: Train{Steps: 5000, Batch: 16, Rate: 1e-3, Optimiser: "adam", Schedule: "constant", Beta1: 0.01, Beta2: 0.99}, Data: Data{Validation: number(0)}},
+			fill:     fillGenerator, bounds: generatorBounds, check: checkGenerator, open: openGenerator},
+		{name: "conditional_vae", about: "small pictures of named things in many looks, such as letters in styles of type", section: "generator",
+			defaults: Recipe{Train: Train{Steps: 5000, Batch: 32, Rate: 1e-3}}, fill: fillGenerator, bounds: generatorBounds, check: checkGenerator, open: openGenerator},
+		{name: "flow", about: "a normalising flow, which knows how likely each picture is", section: "generator",
+			defaults: Recipe{Train: Train{Steps: 5000, Batch: 32, Rate: 1e-3}}, fill: fillGenerator, bounds: generatorBounds, check: checkGenerator, open: openGenerator},
 	}
 }
 
@@ -103,7 +110,6 @@ type subject struct {
 	loss                    train.Loss
 	width, height, channels int
 	random                  bool // the loss of a picture depends on what is drawn: validation looks several times
-	prompts                 []string
 	inputs                  func(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error)
 	// sample draws the pictures that show the state of training; averages says that the parameters' averages are meant.
 	sample func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]shot, error)

@@ -21,6 +21,8 @@ func New(kind, name, data, base string) (Recipe, error) {
 		r.Data.Augment.Mirror = true
 	case "latent_diffusion", "rectified_flow":
 		r.Data.Augment.Mirror, r.Train.EMA, r.Train.Warmup = true, 0.999, 100
+	case "gan", "conditional_vae", "flow":
+		r.Train.EMA, r.Train.Warmup = 0.995, 50
 	case "autoencoder":
 		r.Data.Augment.Mirror, r.Train.EMA, r.Train.Warmup = true, 0.999, 100
 	}

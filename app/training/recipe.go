@@ -25,13 +25,14 @@ type Recipe struct {
 	Description string `toml:"description"`
 	Licence     string `toml:"licence"`
 
-	Data      Data      `toml:"data"`
-	Train     Train     `toml:"train"`
-	Samples   Samples   `toml:"samples"`
-	LoRA      LoRA      `toml:"lora"`
-	Inversion Inversion `toml:"textual_inversion"`
-	Diffusion Diffusion `toml:"diffusion"`
-	VAE       VAE       `toml:"autoencoder"`
+	Data      Data            `toml:"data"`
+	Train     Train           `toml:"train"`
+	Samples   Samples         `toml:"samples"`
+	LoRA      LoRA            `toml:"lora"`
+	Inversion Inversion       `toml:"textual_inversion"`
+	Diffusion Diffusion       `toml:"diffusion"`
+	VAE       VAE             `toml:"autoencoder"`
+	Generator GeneratorRecipe `toml:"generator"`
 }
 
 // Data is the pictures and what is made of them.
@@ -126,15 +127,30 @@ type Diffusion struct {
 
 // VAE is the network and the loss of an autoencoder.
 type VAE struct {
-	Channels   []int    `toml:"channels"`
-	Layers     int      `toml:"layers"`
-	Groups     int      `toml:"groups"`
-	Latents    int      `toml:"latent_channels"`
-	Pixels     int      `toml:"picture_channels"`
-	Attention  *bool    `toml:"attention"`
-	KL         *float64 `toml:"kl"`
-	Gradient   *float64 `toml:"gradient"`
-	Decoder    bool     `toml:"decoder_only"`
+	Channels  []int    `toml:"channels"`
+	Layers    int      `toml:"layers"`
+	Groups    int      `toml:"groups"`
+	Latents   int      `toml:"latent_channels"`
+	Pixels    int      `toml:"picture_channels"`
+	Attention *bool    `toml:"attention"`
+	KL        *float64 `toml:"kl"`
+	Gradient  *float64 `toml:"gradient"`
+	Decoder   bool     `toml:"decoder_only"`
+}
+
+// GeneratorRecipe is the network and the loss of what makes pictures of noise in one step.
+type GeneratorRecipe struct {
+	Labels   *bool    `toml:"labels"`
+	Pixels   int      `toml:"picture_channels"`
+	Channels []int    `toml:"channels"`
+	Latent   int      `toml:"latent"`
+	Style    int      `toml:"style"`
+	R1       *float64 `toml:"r1"`
+	KL       *float64 `toml:"kl"`
+	Levels   int      `toml:"levels"`
+	Steps    int      `toml:"steps"`
+	Hidden   int      `toml:"hidden"`
+	Smooth   bool     `toml:"smooth"`
 }
 
 // keys are all keys of a recipe, with their tables.

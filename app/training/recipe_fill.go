@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unicode"
 
-	"atelier/assets"
 	"atelier/app/dataset"
+	"atelier/assets"
 	"atelier/models/train"
 )
 
@@ -27,9 +27,13 @@ func (r Recipe) Fill() (Recipe, error) {
 	setString(&r.Data.Crop, string(dataset.CropCentre))
 	setInt(&r.Train.Batch, d.Train.Batch)
 	setInt(&r.Train.Accumulate, 1)
+	setString(&r.Train.Optimiser, d.Train.Optimiser)
 	setString(&r.Train.Optimiser, "adamw")
+	setString(&r.Train.Schedule, d.Train.Schedule)
 	setString(&r.Train.Schedule, "cosine")
 	setFloat(&r.Train.Rate, d.Train.Rate)
+	setFloat(&r.Train.Beta1, d.Train.Beta1)
+	setFloat(&r.Train.Beta2, d.Train.Beta2)
 	setFloat(&r.Train.Beta1, 0.9)
 	setFloat(&r.Train.Beta2, 0.999)
 	if r.Train.Steps == 0 && r.Train.Epochs == 0 {
@@ -43,6 +47,9 @@ func (r Recipe) Fill() (Recipe, error) {
 	}
 	if r.Data.CaptionDropout == nil {
 		r.Data.CaptionDropout = number(map[bool]float64{true: 0.1}[k.captions && k.name != "textual_inversion"])
+	}
+	if r.Data.Validation == nil {
+		r.Data.Validation = d.Data.Validation
 	}
 	if r.Data.Validation == nil {
 		r.Data.Validation = number(0.1)

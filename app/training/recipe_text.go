@@ -223,6 +223,8 @@ func (r *Recipe) sectionLines(section string) []line {
 			{"train_text_encoder", strconv.FormatBool(r.Diffusion.TextEncoder), "train the text encoder too"},
 			{"min_snr", float(r.Diffusion.MinSNR), "weigh noise levels by min-SNR with this gamma, such as 5; 0 for evenly"},
 		}
+	case "generator":
+		return r.generatorLines()
 	}
 	v := &r.VAE
 	attention := ""
@@ -240,4 +242,25 @@ func (r *Recipe) sectionLines(section string) []line {
 		{"gradient", pointed(v.Gradient), "weight of the edges' error"},
 		{"decoder_only", strconv.FormatBool(v.Decoder), "leave the base model's encoder as it is"},
 	}
+}
+
+func (r *Recipe) generatorLines() []line {
+	g := &r.Generator
+	labels := ""
+	if g.Labels != nil {
+		labels = strconv.FormatBool(*g.Labels)
+	}
+	lines := []line{
+		{"labels", labels, "captions are the names of what can be asked for"},
+		{"picture_channels", positive(g.Pixels), "1 grey, 3 RGB, 4 RGB and transparency"},
+		{"smooth", strconv.FormatBool(g.Smooth), "enlarge finished pictures smoothly, not as squares"},
+	}
+	if r.Kind == "flow" {
+		return append(lines, line{"levels", positive(g.Levels), "of detail; each halves the size"}, line{"steps", positive(g.Steps), "at each level"},
+			line{"hidden", positive(g.Hidden), "channels within a step"})
+	}
+	return append(lines,
+		line{"channels", list(g.Channels, func(n int) string { return strconv.Itoa(n) }), "at 4 × 4 pixels, 8 × 8, and so on up to the size"},
+		line{"latent", positive(g.Latent), "numbers that a picture is made of"}, line{"style", positive(g.Style), "numbers that its look is made of"},
+		line{"r1", pointed(g.R1), "gan: weight of the critic's gradient penalty"}, line{"kl", pointed(g.KL), "conditional_vae: weight of keeping latents like noise"})
 }

@@ -24,11 +24,11 @@ const (
 	logName    = "log.jsonl"
 	// previousFile is the state before the latest.
 	previousFile = "state-previous.safetensors"
-	bestFile   = "best.safetensors"
-	lastFile   = "last.safetensors"
-	resultFile = "result.json"
-	dataFile   = "data.json"
-	samplesDir = "samples"
+	bestFile     = "best.safetensors"
+	lastFile     = "last.safetensors"
+	resultFile   = "result.json"
+	dataFile     = "data.json"
+	samplesDir   = "samples"
 )
 
 // Run is one training and its folder. Pause and Resume may be called from any goroutine; Train is called once at a time.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 
 	"atelier/compute"
 	"atelier/models/nn"
@@ -308,18 +307,4 @@ func (m *Model) BitsPerDim(z []*compute.Tensor, logdet *compute.Tensor) *compute
 	}
 	nats := compute.Sub(compute.Affine(squares, 0.5/b, 0.5*dims*math.Log(2*math.Pi)), compute.Mean(logdet, false))
 	return compute.Affine(nats, 1/(dims*math.Ln2), 8)
-}
-
-// Draw is normal noise for b pictures, one slice for each level, of the given temperature.
-func (m *Model) Draw(seed uint64, temperature float64) [][]float32 {
-	r := rand.New(rand.NewPCG(seed, 0x666c6f77))
-	var out [][]float32
-	for _, s := range m.Shapes(1) {
-		v := make([]float32, s[1]*s[2]*s[3])
-		for i := range v {
-			v[i] = float32(r.NormFloat64() * temperature)
-		}
-		out = append(out, v)
-	}
-	return out
 }

@@ -88,7 +88,8 @@ type Result struct {
 // ModelInfo says what a model wants where the person is silent, and what it can do.
 type ModelInfo struct {
 	Name, Hash        string
-	Width, Height     int // own size, pixels
+	Kind              Kind // what a request's settings mean to it
+	Width, Height     int  // own size, pixels
 	MinSize, MaxSize  int
 	SizeStep          int // sizes are multiples of this
 	Steps             int
@@ -97,4 +98,14 @@ type ModelInfo struct {
 	Transparent       bool // pictures have an alpha channel
 	Examples          []string
 	MaxPromptTokens   int
+	Labels            []string // what a generator may be asked for; nil for any words, or none
 }
+
+// Kind is the sort of model, as far as a person's choices go.
+type Kind string
+
+// The kinds of models. Generators make a picture in one step, without sampler, guidance or negative prompt.
+const (
+	KindDiffusion Kind = ""
+	KindGenerator Kind = "generator"
+)
