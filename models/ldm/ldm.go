@@ -159,7 +159,12 @@ func Open(t checkpoint.Tensors) Contents {
 	}
 	if len(found) == 0 {
 		if part := bare(t); part != "" {
-			found[part], cut[part] = t.Names(), ""
+			cut[part] = ""
+			for _, name := range t.Names() {
+				if !hasPrefix(name, buffers) {
+					found[part] = append(found[part], name)
+				}
+			}
 			if p := "model."; part == "open text" && allBegin(found[part], p) {
 				cut[part] = p
 			}

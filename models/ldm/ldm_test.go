@@ -188,6 +188,14 @@ func TestOpenCLIP(t *testing.T) {
 	}
 }
 
+// TestBuffersOfOneNetwork checks that a file of one network may hold what training left there.
+func TestBuffersOfOneNetwork(t *testing.T) {
+	m := memory{"decoder.up.0.block.0.conv1.weight": {1}, "loss.logvar": {1}, "model_ema.decay": {1}, "global_step": {1}}
+	if names := Open(m).VAE.Names(); !slices.Equal(names, []string{"decoder.up_blocks.0.resnets.0.conv1.weight"}) {
+		t.Errorf("the autoencoder holds %q", names)
+	}
+}
+
 // FuzzOpen gives any names to Open: whatever it finds, its views hold only what the checkpoint holds.
 func FuzzOpen(f *testing.F) {
 	f.Add("model.diffusion_model.input_blocks.1.0.op.weight\ncond_stage_model.model.transformer.resblocks.0.ln_1.weight\nfirst_stage_model.decoder.up.9.block.0")

@@ -11,6 +11,9 @@ import (
 func newText(t checkpoint.Tensors, own map[string]string) *View {
 	names := map[string]string{}
 	for name, old := range own {
+		if name == "logit_scale" { // of training
+			continue
+		}
 		if strings.HasPrefix(name, "encoder.") || strings.HasPrefix(name, "embeddings.") || strings.HasPrefix(name, "final_layer_norm.") {
 			name = "text_model." + name
 		}

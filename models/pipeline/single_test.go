@@ -69,7 +69,7 @@ func singleFile(t *testing.T, change func(name string, x checkpoint.Tensor) (che
 	}
 	slices.SortFunc(list, func(a, b checkpoint.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	path := filepath.Join(t.TempDir(), "sd15.safetensors")
-	must(t, checkpoint.Write(path, list, map[string]string{"modelspec.title": "Fifteen"}))
+	must(t, checkpoint.Write(path, list, map[string]string{"modelspec.title": "Fifteen", "modelspec.resolution": "384x384"}))
 	return path
 }
 
@@ -135,7 +135,7 @@ func TestSingleFile(t *testing.T) {
 		t.Errorf("autoencoder %+v, want %+v", a.vae.Config, v)
 	}
 	u := b.unet.Config
-	u.SampleSize = 0
+	u.SampleSize = 48 // as the file's metadata says
 	if !reflect.DeepEqual(a.unet.Config, u) {
 		t.Errorf("denoiser %+v, want %+v", a.unet.Config, u)
 	}
@@ -327,10 +327,12 @@ func TestInferSDXL(t *testing.T) {
 	want, err := unet.ParseConfig(data)
 	must(t, err)
 	s := nn.Load("", goldentest.Open(t, "sdxl/unet/diffusion_pytorch_model.fp16.safetensors"))
-	got, err := unet.Infer(s, unet.Hints{Pooled: 20})
-	must(t, err)
-	want.SampleSize, want.Heads[0] = 0, got.Heads[0] // the first level has no attention
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v\nwant %+v", got, want)
+	for _, pooled := range []int{20, 0} { // with its text encoder beside it, and alone
+		got, err := unet.Infer(s, unet.Hints{Pooled: pooled})
+		must(t, err)
+		want.SampleSize, want.Heads[0] = 0, got.Heads[0] // the first level has no attention
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v\nwant %+v", got, want)
+		}
 	}
 }
