@@ -37,11 +37,10 @@ func newParts(m *catalog.Model) (*parts, error) {
 		return nil, fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
 	}
 	var p parts
-	var err error
-	if p.conditioned, err = newConditioned(m); err != nil {
-		return nil, err
-	}
-	if p.vae, err = newVAE(m); err != nil {
+	var err, other error
+	p.conditioned, err = newConditioned(m)
+	p.vae, other = newVAE(m)
+	if err := together(err, other); err != nil {
 		return nil, err
 	}
 	p.tiny = p.tinyDecoder(m)

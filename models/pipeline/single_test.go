@@ -207,6 +207,8 @@ func TestBrokenSingleFiles(t *testing.T) {
 			return checkpoint.NewF32(name, []int{32, 32, 1, 1}, make([]float32, 32*32)), true
 		case bias:
 			return x, false
+		case "cond_stage_model.transformer.text_model.final_layer_norm.bias", "first_stage_model.decoder.up.2.block.0.nin_shortcut.bias":
+			return x, false
 		case "model.diffusion_model.out.2.bias":
 			x.Name = "model.diffusion_model.out.2.offset"
 		case "betas":
@@ -222,7 +224,7 @@ func TestBrokenSingleFiles(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"mid_block.resnets.1.conv2.bias", "conv_out.bias", conv + " is [32 32 1 1], not [32 32 3 3]", "model.diffusion_model.out.2.offset"} {
+	for _, want := range []string{bias, "model.diffusion_model.out.2.bias", "cond_stage_model.transformer.text_model.final_layer_norm.bias", "first_stage_model.decoder.up.2.block.0.nin_shortcut.bias", conv + " is [32 32 1 1], not [32 32 3 3]", "model.diffusion_model.out.2.offset"} {
 		if strings.Count(err.Error(), want) != 1 {
 			t.Errorf("%q is wanted once in %q", want, err)
 		}
