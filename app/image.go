@@ -195,7 +195,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 }
 
 // request turns flags into a request.
-func (c *imageCmd) request(pipe *pipeline.Text2Image) (pipeline.Request, *recorder, error) {
+func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder, error) {
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
 		RNG: c.RNG, Eta: c.Eta, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
@@ -284,7 +284,7 @@ func readPixels(path, tensor string) (*pipeline.Pixels, error) {
 }
 
 // noise reads the numbers of --latents.
-func (c *imageCmd) noise(req *pipeline.Request, pipe *pipeline.Text2Image) error {
+func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	if c.Latents == "" {
 		return nil
 	}

@@ -48,6 +48,7 @@ var owners = map[string][]string{
 	"gorgonia.org/":              {"compute/host"},
 	"github.com/ebitengine/oto":  {"render/audio"},
 	"github.com/alecthomas/kong": {"app"},
+	"gonum.org/":                 {"models/judge"},
 }
 
 type pkg struct {

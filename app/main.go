@@ -22,13 +22,15 @@ var version = "dev"
 
 // commands is the command line. Without a command, the window opens; without a display, one picture is made instead.
 type commands struct {
-	Studio studioCmd        `cmd:"" default:"withargs" help:"Open the studio (the default). Without a display, make one picture from a default prompt."`
-	Image  imageCmd         `cmd:"" help:"Make pictures from a prompt."`
-	Doctor doctorCmd        `cmd:"" help:"Describe this machine and check every kernel against its definition."`
-	Bench  benchCmd         `cmd:"" help:"Time the kernels against this machine's own ceilings."`
-	Probe  probeCmd         `cmd:"" help:"Run one part of a model on given tensors."`
-	Models modelsCmd        `cmd:"" help:"See, link, bring in and download models."`
-	Ver    kong.VersionFlag `name:"version" help:"Print the version."`
+	Studio  studioCmd        `cmd:"" default:"withargs" help:"Open the studio (the default). Without a display, make one picture from a default prompt."`
+	Image   imageCmd         `cmd:"" help:"Make pictures from a prompt."`
+	Train   trainCmd         `cmd:"" help:"Train a model, or an addition to one, on your own pictures."`
+	Models  modelsCmd        `cmd:"" help:"See, link, bring in and download models."`
+	Dataset datasetCmd       `cmd:"" help:"Check a training set: what is wrong with it, its sizes, and what it over-represents."`
+	Doctor  doctorCmd        `cmd:"" help:"Describe this machine and check every kernel against its definition."`
+	Bench   benchCmd         `cmd:"" help:"Time the kernels against this machine's own ceilings."`
+	Probe   probeCmd         `cmd:"" help:"Run one part of a model on given tensors."`
+	Ver     kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func init() {
@@ -39,7 +41,7 @@ func init() {
 func main() {
 	var c commands
 	parser := kong.Must(&c, kong.Name("atelier"), kong.Description("A native creative studio: words in, pictures out, on your own machine."),
-		kong.Vars{"version": version})
+		kong.Vars{"version": version, "train_kinds": kindNames()})
 	k, err := parser.Parse(joinNegatives(os.Args[1:]))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "atelier:", mistake(err))

@@ -174,7 +174,7 @@ func (s *studio) prepare(ctx context.Context) {
 	}
 }
 
-func (s *studio) warm(ctx context.Context, pipe *pipeline.Text2Image) {
+func (s *studio) warm(ctx context.Context, pipe pipeline.Pipeline) {
 	if s.busy.take(ctx) != nil {
 		return
 	}

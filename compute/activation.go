@@ -80,3 +80,24 @@ func (a Act) grad(pre, dy *Tensor) *Tensor {
 	y := a.unary(pre)
 	return y.Op.VJP(y, dy)[0]
 }
+
+// Slope is the activation's derivative.
+func (a Act) Slope(x float64) float64 {
+	switch a {
+	case ActReLU:
+		return step(x)
+	case ActSiLU:
+		return swishGrad(x, 1)
+	case ActGELU:
+		return geluGrad(x)
+	case ActGELUTanh:
+		return geluTanhGrad(x)
+	case ActQuickGELU:
+		return swishGrad(x, 1.702)
+	case ActTanh:
+		return 1 - math.Tanh(x)*math.Tanh(x)
+	case ActSigmoid:
+		return sigmoid(x) * (1 - sigmoid(x))
+	}
+	return 1
+}

@@ -16,6 +16,9 @@ type Graph struct {
 	bound   map[Source]*Tensor // what stands for a parameter
 	kept    map[*Tensor]bool   // what the backward pass does not compute again
 	err     error              // first failure
+
+	sharing bool               // nodes like one in made are that one
+	made    map[string]*Tensor // by op, settings and operands
 }
 
 // Output is a tensor that a plan's caller reads back under a name.
@@ -127,6 +130,11 @@ func newNode(op *Op, attr any, in ...*Tensor) *Tensor {
 	t.shape = shape
 	if op == opReshape || op == opDetach { // views
 		t.dtype = in[0].dtype
+	}
+	if err == nil {
+		if have := t.g.shared(t); have != nil {
+			return have
+		}
 	}
 	return t.g.add(t, err)
 }

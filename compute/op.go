@@ -17,6 +17,10 @@ type Op struct {
 	// Lower gives the shader dispatches that compute n on a device with these limits.
 	Lower func(n *Tensor, lw *Lowering) []Launch
 
+	// Compose gives n's result from other builders, for devices with shaders, where the op has none of its own (Lower is nil):
+	// what a processor does best in one pass and a shader does well enough in several.
+	Compose func(n *Tensor) *Tensor
+
 	// VJP gives, for the gradient dy of the result, the gradient of each operand (nil entries: none);
 	// a nil VJP means that the op is not differentiable. Gradients are made of builders, which refer to their ops, so each
 	// op's file sets its VJP in init: a package-level initialiser would be circular.

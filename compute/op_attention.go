@@ -76,8 +76,6 @@ var opAttention = register(&Op{
 	},
 })
 
-func init() { opAttention.VJP = attentionVJP }
-
 // attentionGeom is the extents: batch, query and key heads, queries, keys, head sizes, and the element steps of the mask's
 // batch and head axes, 0 where it broadcasts.
 type attentionGeom struct {
@@ -187,10 +185,18 @@ func attentionWeights(q, k, mask *Tensor, at *AttentionAttr, g attentionGeom, fr
 		}
 		s = Add(s, mask)
 	}
-	if at.Causal {
+	if at.Causal && s.err == nil {
 		s = Add(s, causalMask(s.g, rows, g, from))
 	}
-	return Softmax(s)
+	p := Softmax(s)
+	if at.Causal && g.tq > g.tk { // the first queries see no key
+		sees := make([]float32, rows)
+		for t := range sees {
+			sees[t] = float32(min(g.visible(from+t, true), 1))
+		}
+		p = Mul(p, p.g.Const("queries that see a key", sees, rows, 1))
+	}
+	return p
 }
 
 // hidden is added to the scores of keys that a causal query must not see; finite, so that softmax never meets ∞ − ∞.
@@ -225,29 +231,4 @@ func attentionComposed(q, k, v, mask *Tensor, at *AttentionAttr, g attentionGeom
 		return joinHeads(parts[0])
 	}
 	return joinHeads(Concat(2, parts...))
-}
-
-// attentionVJP: with P the weights and dP = dy·vᵀ, the scores' gradient is dS = P∘(dP − rowsum(P∘dP)).
-func attentionVJP(n, dy *Tensor) []*Tensor {
-	at := n.Attr.(*AttentionAttr)
-	g, _ := attentionGeometry(n)
-	q, k, v := splitHeads(n.In[0], g.h), splitHeads(n.In[1], g.hk), splitHeads(n.In[2], g.hk)
-	var mask *Tensor
-	if at.Mask {
-		mask = n.In[3]
-	}
-	group := g.h / g.hk * g.tq // query rows that share a key head
-	fold := func(x *Tensor) *Tensor { return Reshape(x, g.b, g.hk, group, x.Dim(-1)) }
-	p := attentionWeights(q, k, mask, at, g, 0)
-	do := fold(splitHeads(dy, g.h))
-	dp := Reshape(MatMul(do, v, MatMulOpts{TransB: true}), p.shape...)
-	ds := Mul(p, Sub(dp, Sum(Mul(p, dp), true, 3)))
-	dq := Affine(Reshape(MatMul(fold(ds), k, MatMulOpts{}), g.b, g.h, g.tq, g.d), at.Scale, 0)
-	dk := Affine(MatMul(fold(ds), fold(q), MatMulOpts{TransA: true}), at.Scale, 0)
-	dv := MatMul(fold(p), do, MatMulOpts{TransA: true})
-	out := []*Tensor{joinHeads(dq), joinHeads(dk), joinHeads(dv)}
-	if mask != nil {
-		out = append(out, sumToShape(ds, mask.shape))
-	}
-	return out
 }

@@ -83,28 +83,6 @@ func groupNormRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 	}
 }
 
-func init() {
-	opGroupNorm.VJP = func(n, dy *Tensor) []*Tensor {
-		at, x := n.Attr.(*GroupNormAttr), n.In[0]
-		c := x.shape.Last()
-		grouped := []int{x.shape[0], x.shape.Size() / x.shape[0] / c, at.Groups, c / at.Groups}
-		pre := n
-		if at.Act != ActNone {
-			plain := *at
-			plain.Act = ActNone
-			pre = newNode(opGroupNorm, &plain, n.In...)
-		}
-		dy = at.Act.grad(pre, dy)
-		normed, scale := standardise(Reshape(x, grouped...), at.Eps, 1, 3)
-		normed = Reshape(normed, x.shape...)
-		if !at.Affine {
-			return []*Tensor{standardiseGrad(dy, normed, scale, x.shape, grouped, 1, 3)}
-		}
-		dx := standardiseGrad(Mul(dy, n.In[1]), normed, scale, x.shape, grouped, 1, 3)
-		return []*Tensor{dx, sumTo(Mul(dy, normed), Shape{c}), sumTo(dy, Shape{c})}
-	}
-}
-
 // standardise gives (x − mean)/σ over axes, and 1/σ.
 func standardise(x *Tensor, eps float64, axes ...int) (normed, scale *Tensor) {
 	d := Sub(x, Mean(x, true, axes...))

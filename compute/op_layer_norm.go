@@ -82,41 +82,6 @@ func rowNormRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 	}
 }
 
-func init() {
-	opLayerNorm.VJP = func(n, dy *Tensor) []*Tensor {
-		x, eps := n.In[0], n.Attr.(*RowNormAttr).Eps
-		normed, scale := standardise(x, eps, -1)
-		return rowNormGrads(n, dy, normed, func(g *Tensor) *Tensor {
-			return standardiseGrad(g, normed, scale, x.shape, x.shape, -1)
-		})
-	}
-	opRMSNorm.VJP = func(n, dy *Tensor) []*Tensor {
-		x, eps := n.In[0], n.Attr.(*RowNormAttr).Eps
-		scale := Rsqrt(Affine(Mean(Square(x), true, -1), 1, eps))
-		normed := Mul(x, scale)
-		return rowNormGrads(n, dy, normed, func(g *Tensor) *Tensor {
-			return Mul(Sub(g, Mul(normed, Mean(Mul(g, normed), true, -1))), scale)
-		})
-	}
-}
-
-// rowNormGrads are the gradients of x, gamma and beta; through takes the gradient of x̂ to that of x.
-func rowNormGrads(n, dy, normed *Tensor, through func(g *Tensor) *Tensor) []*Tensor {
-	at, c := n.Attr.(*RowNormAttr), Shape{n.shape.Last()}
-	gamma, beta := at.channelOperands()
-	out := make([]*Tensor, len(n.In))
-	g := dy
-	if gamma > 0 {
-		g = Mul(dy, n.In[gamma])
-		out[gamma] = sumTo(Mul(dy, normed), c)
-	}
-	if beta > 0 {
-		out[beta] = sumTo(dy, c)
-	}
-	out[0] = through(g)
-	return out
-}
-
 func rowNormLower(n *Tensor, lw *Lowering) []Launch {
 	at := n.Attr.(*RowNormAttr)
 	gamma, beta := at.channelOperands()

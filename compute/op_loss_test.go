@@ -84,3 +84,7 @@ func TestTrainingOpMistakes(t *testing.T) {
 		wantMistake(t, want, build)
 	}
 }
+
+func TestFusedGradients(t *testing.T) {
+	checkOps(t, "group_norm_grad", "group_norm_moments", "layer_norm_grad", "layer_norm_grad_gain", "rms_norm_grad", "rms_norm_grad_gain", "attention_grad")
+}

@@ -78,7 +78,7 @@ var (
 	opClamp      = unaryOp("clamp", "clamp_range", func(x, a, b float64) float64 { return math.Min(math.Max(x, a), b) })
 	opLeakyReLU  = unaryOp("leaky_relu", "leaky_relu", func(x, a, _ float64) float64 { return math.Max(x, 0) + a*math.Min(x, 0) })
 
-	// Derivatives that gradients multiply by. They have no gradients of their own.
+	// Derivatives that gradients multiply by. Most have no gradients of their own.
 	opSign          = unaryOp("sign", "sign_of", func(x, _, _ float64) float64 { return step(x) - step(-x) })
 	opStep          = unaryOp("step", "step_of", func(x, _, _ float64) float64 { return step(x) })
 	opSiLUGrad      = unaryOp("silu_grad", "silu_grad", func(x, _, _ float64) float64 { return swishGrad(x, 1) })
@@ -226,8 +226,10 @@ func init() {
 		above := unary(opStep, x)
 		return Add(above, Mul(Affine(above, -1, 1), Affine(y, 1, at.A)))
 	})
-	opRound.VJP = func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} }
-	opFloor.VJP = func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} }
+	// Constant between jumps. Gradients of gradients, such as a penalty of their length, come through step and sign.
+	for _, op := range []*Op{opFloor, opRound, opStep, opSign} {
+		op.VJP = func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} }
+	}
 }
 
 func unaryLower(n *Tensor, lw *Lowering, glsl string) []Launch {

@@ -46,6 +46,12 @@ func (g *Graph) Compile(lim Limits) (*Plan, error) {
 		}
 		seen[o.Name] = true
 	}
+	if lim.Shaders {
+		var err error
+		if g, err = g.composed(); err != nil {
+			return nil, err
+		}
+	}
 	p := &Plan{Outputs: append([]Output(nil), g.outputs...), slot: map[*Tensor]int{}}
 	if err := p.record(g, lim); err != nil {
 		return nil, err

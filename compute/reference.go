@@ -37,6 +37,14 @@ func EvalRef(n *Tensor, in [][]float32, out []float32) {
 	wg.Wait()
 }
 
+// BinaryRuns visits results lo ≤ i < hi of a node of two operands in stretches along the innermost axis: n results from i, where
+// the operands begin at elements a and b and go on by their steps, 0 where they repeat.
+func BinaryRuns(n *Tensor, lo, hi int, visit func(i, n, a, b, stepA, stepB int)) {
+	s := binarySteps(n, n.shape)
+	stepA, stepB := s.inner(0), s.inner(1)
+	s.runs(lo, hi, func(i, count int, off []int) { visit(i, count, off[0], off[1], stepA, stepB) })
+}
+
 // CheckRun tells whether in holds every input of p with its exact size, and out only outputs of p with theirs.
 func CheckRun(p *Plan, in, out map[string][]float32) error {
 	for _, t := range p.Inputs {

@@ -21,6 +21,11 @@ type Augment struct {
 	Hue        float64 // up to this many degrees; pictures whose caption names a colour keep theirs beyond 15
 }
 
+// DefaultAugment varies pictures as most sets bear it.
+func DefaultAugment() Augment {
+	return Augment{Mirror: true, Shift: 0.04, Rotate: 6, Zoom: 0.1, Brightness: 0.08, Contrast: 0.08, Saturation: 0.1}
+}
+
 // keptHue is how far a hue may turn and still go by its name.
 const keptHue = 15
 

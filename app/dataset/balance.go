@@ -14,10 +14,10 @@ import (
 type Balance struct {
 	Pictures   int            `json:"pictures"`
 	Captions   CaptionBalance `json:"captions"`
-	Colours    []ColourShare  `json:"colours"`    // every name, most first
-	Brightness Brightness     `json:"brightness"` //
-	Sides      []Bin          `json:"sides"`      // of the shorter sides in pixels
-	Aspects    []Bin          `json:"aspects"`    // of width over height
+	Colours    []ColourShare  `json:"colours"` // every name, most first
+	Brightness Brightness     `json:"brightness"`
+	Sides      []Bin          `json:"sides"`   // of the shorter sides in pixels
+	Aspects    []Bin          `json:"aspects"` // of width over height
 	Formats    map[string]int `json:"formats"`
 	Alpha      float64        `json:"transparent_share"` // of the pictures that are transparent somewhere
 	Over       []string       `json:"over_represented"`  // sentences
@@ -69,13 +69,15 @@ const (
 	wordOver    = 0.5 // of the captions
 	colourOver  = 2.0 // times an even share
 	colourUnder = 0.25
+	mostShare   = 0.6  // of the pictures, in one bin
+	scarce      = 0.05 // likewise
 	// fewest is how many pictures a set must have before "once" means anything.
 	fewest = 8
 )
 
 // balance describes the items that have been looked at.
 func (d *Dataset) balance() Balance {
-	b := Balance{Pictures: len(d.Items), Formats: map[string]int{}}
+	b := Balance{Pictures: len(d.Items), Formats: map[string]int{}, Over: []string{}, Under: []string{}}
 	transparent := 0
 	for _, it := range d.Items {
 		b.Formats[it.Format]++
@@ -271,32 +273,34 @@ func (b *Balance) judgeColours() {
 	}
 }
 
-// judgeShapes names brightness and shapes that most pictures share.
+// judgeShapes names a lightness or a shape that most pictures share, and darkness or light that is missing.
 func (b *Balance) judgeShapes() {
-	for _, group := range []struct {
-		what string
-		bins []Bin
-	}{{"pictures", b.Brightness.Bins}, {"the shape", b.Aspects}} {
-		for _, bin := range group.bins {
-			share := float64(bin.Count) / float64(b.Pictures)
-			switch {
-			case b.Pictures < fewest:
-			case share > 0.6 && group.what == "pictures":
-				b.Over = append(b.Over, fmt.Sprintf("%s pictures: %s", bin.Label, percent(share)))
-			case share > 0.6 && share < 1:
-				b.Over = append(b.Over, fmt.Sprintf("the shape “%s”: %s of the pictures", bin.Label, percent(share)))
-			}
+	if b.Pictures < fewest {
+		return
+	}
+	share := func(bins ...Bin) float64 {
+		n := 0
+		for _, bin := range bins {
+			n += bin.Count
+		}
+		return float64(n) / float64(b.Pictures)
+	}
+	light := b.Brightness.Bins
+	for _, bin := range light {
+		if s := share(bin); s > mostShare {
+			b.Over = append(b.Over, fmt.Sprintf("%s pictures: %s", bin.Label, percent(s)))
 		}
 	}
-	dark := b.Brightness.Bins[0].Count + b.Brightness.Bins[1].Count
-	light := b.Brightness.Bins[3].Count + b.Brightness.Bins[4].Count
-	if b.Pictures >= fewest {
-		if share := float64(dark) / float64(b.Pictures); share < 0.05 {
-			b.Under = append(b.Under, fmt.Sprintf("dark pictures: %s", percent(share)))
+	for _, bin := range b.Aspects {
+		if s := share(bin); s > mostShare && s < 1 { // a set of one shape is meant to be
+			b.Over = append(b.Over, fmt.Sprintf("the shape “%s”: %s of the pictures", bin.Label, percent(s)))
 		}
-		if share := float64(light) / float64(b.Pictures); share < 0.05 {
-			b.Under = append(b.Under, fmt.Sprintf("light pictures: %s", percent(share)))
-		}
+	}
+	if s := share(light[:2]...); s < scarce {
+		b.Under = append(b.Under, "dark pictures: "+percent(s))
+	}
+	if s := share(light[3:]...); s < scarce {
+		b.Under = append(b.Under, "light pictures: "+percent(s))
 	}
 }
 
@@ -333,7 +337,7 @@ func (b *Balance) Markdown() string {
 	if len(c.Words) > 0 {
 		s.WriteString("| word | captions | share |\n|---|---:|---:|\n")
 		for _, w := range c.Words[:min(len(c.Words), 20)] {
-			fmt.Fprintf(&s, "| %s | %d | %s |\n", cellText(w.Word), w.Captions, percent(w.Share))
+			fmt.Fprintf(&s, "| %s | %d | %s |\n", EscapeMarkdown(w.Word), w.Captions, percent(w.Share))
 		}
 		s.WriteString("\n")
 	}
@@ -361,17 +365,13 @@ func sentences(s *strings.Builder, head string, list []string) {
 	}
 	fmt.Fprintf(s, "**%s:**\n\n", head)
 	for _, line := range list {
-		fmt.Fprintf(s, "- %s\n", escapeMarkdown(line))
+		fmt.Fprintf(s, "- %s\n", EscapeMarkdown(line))
 	}
 	s.WriteString("\n")
 }
 
-// escapeMarkdown keeps a set's words from becoming marks or HTML.
-func escapeMarkdown(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "[", `\[`, "]", `\]`).Replace(s)
-}
-
-// cellText is text for a table's cell.
-func cellText(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(escapeMarkdown(s), "|", `\|`), "\n", " ")
+// EscapeMarkdown keeps text from becoming marks, HTML, a table's border or a new line in Markdown.
+func EscapeMarkdown(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "[", `\[`, "]", `\]`, "|", `\|`, "#", `\#`).Replace(s)
 }

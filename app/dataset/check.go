@@ -3,6 +3,7 @@ package dataset
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -79,15 +80,19 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 			r.Findings = append(r.Findings, *f)
 		}
 	}
-	near, err := d.near(ctx, r.usable, o.NearBits)
-	if err != nil {
-		return nil, err
+	if _, grouped := d.groups(r.usable); !grouped { // letters of one name look alike, as they should
+		near, err := d.near(ctx, r.usable, o.NearBits)
+		if err != nil {
+			return nil, err
+		}
+		r.Findings = append(r.Findings, d.nearFindings(near)...)
 	}
-	r.Findings = append(r.Findings, d.nearFindings(near)...)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(boolOrder(b.Skipped)-boolOrder(a.Skipped), strings.Compare(a.File, b.File))
 	})
-	r.Usable = len(r.usable)
+	if r.Usable = len(r.usable); r.Findings == nil {
+		r.Findings = []Finding{} // in JSON, none is a list too
+	}
 	usable := d.Usable(r)
 	r.Buckets = buckets.Count(usable.Items)
 	r.Balance = usable.balance()
@@ -151,24 +156,36 @@ func (it *Item) measure(o Options, names *palette) *Finding {
 func (d *Dataset) copies() map[[32]byte]int {
 	first := map[[32]byte]int{}
 	for i, it := range d.Items {
-		if m := it.look.Load(); m != nil {
-			for _, key := range [][32]byte{m.file, m.pixels} {
-				if _, ok := first[key]; !ok {
-					first[key] = i
-				}
+		m := it.look.Load()
+		if m == nil {
+			continue
+		}
+		file, pixels := it.identity(m)
+		for _, key := range [][32]byte{file, pixels} {
+			if _, ok := first[key]; !ok {
+				first[key] = i
 			}
 		}
 	}
 	return first
 }
 
+// identity is what copies have in common: the file's bytes, the pixels. Letters are copies of the same letter only: an I and an l may be
+// one shape.
+func (it *Item) identity(m *measure) (file, pixels [32]byte) {
+	if it.group == "" {
+		return m.file, m.pixels
+	}
+	return sha256.Sum256(append(m.file[:], it.Caption...)), sha256.Sum256(append(m.pixels[:], it.Caption...))
+}
+
 func (d *Dataset) copyFinding(i int, copies map[[32]byte]int) *Finding {
 	it := d.Items[i]
-	m := it.look.Load()
+	file, pixels := it.identity(it.look.Load())
 	what := "this is the same file as"
-	j := copies[m.file]
+	j := copies[file]
 	if j == i {
-		what, j = "this has the same pixels as", copies[m.pixels]
+		what, j = "this has the same pixels as", copies[pixels]
 	}
 	if j == i {
 		return nil
@@ -205,15 +222,17 @@ func (it *Item) oddities(o CheckOptions, buckets *Buckets) []Finding {
 	return list
 }
 
-// plainCaptions reports whether most captions are single words, as where folders name classes.
+// wordy is how many words most captions must have for a single one to be too few.
+const wordy = 4
+
+// plainCaptions reports whether single words are captions enough here, as where folders name classes.
 func (d *Dataset) plainCaptions() bool {
-	single := 0
-	for _, it := range d.Items {
-		if len(strings.Fields(it.Caption)) <= 1 {
-			single++
-		}
+	lengths := make([]int, len(d.Items))
+	for i, it := range d.Items {
+		lengths[i] = len(strings.Fields(it.Caption))
 	}
-	return 2*single > len(d.Items)
+	slices.Sort(lengths)
+	return len(lengths) == 0 || lengths[len(lengths)/2] < wordy
 }
 
 // captionFinding says where a caption says next to nothing: fewer than two letters, or one word among sentences.

@@ -32,6 +32,8 @@ type Options struct {
 	MaxPixels    int64    // larger pictures are refused by their header; 0 means DefaultMaxPixels
 	MaxFileBytes int64    // larger files are refused before they are read; 0 means DefaultMaxFileBytes
 	MaxFiles     int      // more files are an error; 0 means DefaultMaxFiles
+
+	Glyphs GlyphOptions // letters to draw where there are fonts and no pictures; if set, fonts are drawn in any case
 }
 
 // Origin says where a caption comes from.
@@ -63,6 +65,7 @@ type Item struct {
 	turn    int      // EXIF orientation, 1 to 8
 	problem *Finding // why the picture cannot be read, as far as the header tells
 	file    file
+	group   string                  // what a split must not part, such as a typeface; empty where looks decide
 	look    atomic.Pointer[measure] // once the pixels have been looked at
 }
 
@@ -71,18 +74,39 @@ type Dataset struct {
 	Path  string
 	Items []*Item   // by name
 	Notes []Finding // what Open noticed: files it passed over, captions without a picture
+	Fonts []Font    // that the pictures were drawn from, if they were
 
 	opts    Options
 	archive io.Closer // nil for a view of another set
 }
 
 // Open lists the pictures and captions of a folder, with all folders in it, or of a zip archive. It reads headers and captions,
-// no pixels; Check does that. Files that are no pictures are passed over. The error says why the set as a whole cannot be used.
+// no pixels; Check does that. Files that are no pictures are passed over, but of fonts (.ttf, .otf, .ttc, .otc) without pictures the
+// letters are drawn, with the letter as caption. The error says why the set as a whole cannot be used.
 func Open(path string, o Options) (*Dataset, error) {
-	o = o.filled()
+	d, files, err := openFiles(path, o.filled())
+	if err != nil {
+		return nil, err
+	}
+	err = d.collect(files)
+	if err == nil && len(d.Items) == 0 {
+		err = fmt.Errorf("there are no pictures in %s; put png, jpeg, webp, gif or bmp files there", path)
+		if len(d.Notes) > 0 {
+			err = fmt.Errorf("there is nothing to train on in %s; %w", path, &d.Notes[0])
+		}
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openFiles lists the files of a folder or an archive.
+func openFiles(path string, o Options) (*Dataset, []file, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("the dataset %s cannot be read: %w; check the path", path, plain(err))
+		return nil, nil, fmt.Errorf("the dataset %s cannot be read: %w; check the path", path, plain(err))
 	}
 	d := &Dataset{Path: path, opts: o}
 	var files []file
@@ -92,19 +116,13 @@ func Open(path string, o Options) (*Dataset, error) {
 	case strings.EqualFold(filepath.Ext(path), ".zip"):
 		files, err = d.openZip(path)
 	default:
-		return nil, fmt.Errorf("%s is neither a folder nor a zip archive; give the folder that the pictures are in", path)
-	}
-	if err == nil {
-		err = d.collect(files)
-	}
-	if err == nil && len(d.Items) == 0 {
-		err = fmt.Errorf("there are no pictures in %s; put png, jpeg, webp, gif or bmp files there", path)
+		return nil, nil, fmt.Errorf("%s is neither a folder nor a zip archive; give the folder that the pictures are in", path)
 	}
 	if err != nil {
 		d.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return d, nil
+	return d, files, nil
 }
 
 func (o Options) filled() Options {
@@ -144,11 +162,13 @@ func (d *Dataset) Subset(indices []int) *Dataset {
 func (d *Dataset) collect(files []file) error {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	captions := newCaptions(d)
-	var pictures []file
+	var pictures, fonts []file
 	for _, f := range files {
 		switch kind := kindOf(f.name); kind {
 		case kindPicture:
 			pictures = append(pictures, f)
+		case kindFont:
+			fonts = append(fonts, f)
 		case kindForeign:
 			d.note(Finding{File: f.name, Kind: Unsupported, Skipped: true, What: fmt.Sprintf("%s files are not read", extension(f.name)), Do: "save the picture as PNG, JPEG or WebP"})
 		case kindArchive:
@@ -160,6 +180,9 @@ func (d *Dataset) collect(files []file) error {
 	stems := map[string]bool{}
 	for _, f := range pictures {
 		stems[stem(f.name)] = true
+	}
+	if len(fonts) > 0 && (len(pictures) == 0 || d.opts.Glyphs != (GlyphOptions{})) {
+		return d.draw(fonts)
 	}
 	captions.read(stems)
 	for _, f := range pictures {

@@ -3,7 +3,6 @@ package dataset
 import (
 	"bytes"
 	"image/color"
-	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -98,7 +97,7 @@ func FuzzPicture(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		it := &Item{Name: "x.png", turn: 1, file: file{name: "x.png", size: int64(len(data)), open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}}
+		it := &Item{Name: "x.png", turn: 1, file: memory("x.png", data)}
 		o := Options{MaxPixels: 1 << 20}.filled()
 		it.readHeader(o)
 		if finding := it.measure(o, newPalette()); finding != nil {

@@ -101,16 +101,22 @@ func jsonCaptions(object map[string]json.RawMessage) []string {
 	return nil
 }
 
+// separator is a comma, a semicolon or a tab, whichever a CSV file's first line has most of.
+func separator(first []byte) rune {
+	best := ','
+	for _, c := range []rune{';', '\t'} {
+		if bytes.Count(first, []byte(string(c))) > bytes.Count(first, []byte(string(best))) {
+			best = c
+		}
+	}
+	return best
+}
+
 // parseCSV reads metadata.csv: a line of column names, then a picture a line. The separator is a comma, a semicolon or a tab,
 // whichever the first line has most of.
 func parseCSV(data []byte) ([]row, flaws, error) {
 	first, _, _ := bytes.Cut(data, []byte("\n"))
-	comma := ','
-	for _, c := range []rune{';', '\t'} {
-		if bytes.Count(first, []byte(string(c))) > bytes.Count(first, []byte(string(comma))) {
-			comma = c
-		}
-	}
+	comma := separator(first)
 	r := csv.NewReader(bytes.NewReader(data))
 	r.Comma, r.FieldsPerRecord, r.ReuseRecord, r.TrimLeadingSpace = comma, -1, true, comma != '\t'
 	head, err := r.Read()

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,11 @@ type file struct {
 	size int64  // as the folder or the archive says
 	open func() (io.ReadCloser, error)
 	bomb string // why unpacking it is refused; empty where it is not
+}
+
+// memory is a file that is not on disk.
+func memory(name string, data []byte) file {
+	return file{name: name, size: int64(len(data)), open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }
 
 // read gives the whole file where it has at most limit bytes. No more is allocated than the file really holds.
@@ -79,6 +85,8 @@ func (d *Dataset) openFolder(dir string) ([]file, error) {
 		}
 		info, err := fs.Stat(root.FS(), name)
 		switch link := e.Type()&fs.ModeSymlink != 0; {
+		case err != nil && link && kindOf(name) == kindOther && extension(name) != "":
+			return nil // nothing that would have been read
 		case err != nil && link:
 			d.note(Finding{File: name, Kind: UnsafePath, Skipped: true, What: "this is a link that leads out of the folder or nowhere", Do: "copy the file into the folder instead"})
 			return nil
@@ -213,6 +221,7 @@ type fileKind int
 const (
 	kindOther fileKind = iota
 	kindPicture
+	kindFont
 	kindForeign // a picture of a format that is not read
 	kindArchive
 	kindCaption
@@ -223,9 +232,11 @@ func kindOf(name string) fileKind {
 	switch extension(name) {
 	case ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp":
 		return kindPicture
+	case ".ttf", ".otf", ".ttc", ".otc":
+		return kindFont
 	case ".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".dng", ".cr2", ".nef", ".arw":
 		return kindForeign
-	case ".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".zst":
+	case ".zip", ".tar", ".tgz", ".7z", ".rar":
 		return kindArchive
 	case ".txt", ".caption":
 		return kindCaption

@@ -108,6 +108,9 @@ func (d *Dataset) part(clusters [][]int, held func(cluster int) bool) Fold {
 	return Fold{d.Subset(train), d.Subset(validation)}
 }
 
+// groupCopies is how many equal pictures make two groups one: typefaces share bars and dots, but not letters unless one is a copy.
+const groupCopies = 8
+
 // clusters groups pictures that look alike, directly or by way of others, in an order that a hash of the seed and of their files
 // determines.
 func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
@@ -120,9 +123,12 @@ func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
 			readable = append(readable, i)
 		}
 	}
-	pairs, err := d.near(ctx, readable, defaultNearBits)
-	if err != nil {
-		return nil, err
+	pairs, grouped := d.groups(readable)
+	if !grouped {
+		var err error
+		if pairs, err = d.near(ctx, readable, defaultNearBits); err != nil {
+			return nil, err
+		}
 	}
 	parent := make([]int, len(d.Items))
 	for i := range parent {
@@ -138,11 +144,16 @@ func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
 	for _, p := range pairs {
 		parent[root(p.second)] = root(p.first)
 	}
+	shared := map[[2]string]int{}
 	copies := d.copies()
 	for _, i := range readable {
-		m := d.Items[i].look.Load()
-		parent[root(i)] = root(copies[m.file])
-		parent[root(i)] = root(copies[m.pixels])
+		file, pixels := d.Items[i].identity(d.Items[i].look.Load())
+		for _, j := range []int{copies[file], copies[pixels]} {
+			groups := [2]string{d.Items[i].group, d.Items[j].group}
+			if shared[groups]++; !grouped || shared[groups] >= 2*groupCopies {
+				parent[root(i)] = root(j)
+			}
+		}
 	}
 	type cluster struct {
 		key   []byte
@@ -170,4 +181,21 @@ func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
 		out[i] = c.items
 	}
 	return out, nil
+}
+
+// groups pairs items of one group; grouped is false where items have none.
+func (d *Dataset) groups(among []int) (pairs []pair, grouped bool) {
+	first := map[string]int{}
+	for _, i := range among {
+		g := d.Items[i].group
+		if g == "" {
+			return nil, false
+		}
+		if j, ok := first[g]; ok {
+			pairs = append(pairs, pair{first: j, second: i})
+		} else {
+			first[g] = i
+		}
+	}
+	return pairs, len(among) > 0
 }

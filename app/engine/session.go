@@ -36,7 +36,7 @@ func OpenModel(name string) (*catalog.Model, error) {
 	return catalog.Open(name, catalog.Options{TokenizerDir: vocabulary.Dir})
 }
 
-// Pipelines keeps the text-to-image pipelines that were opened on one device. It is safe for concurrent use.
+// Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.
 type Pipelines struct {
 	engine *Engine
 	mu     sync.Mutex
@@ -45,7 +45,7 @@ type Pipelines struct {
 
 type opened struct {
 	model *catalog.Model
-	pipe  *pipeline.Text2Image
+	pipe  pipeline.Pipeline
 }
 
 // NewPipelines has nothing open yet.
@@ -54,7 +54,7 @@ func NewPipelines(e *Engine) *Pipelines {
 }
 
 // Get opens the model under a name or path, or gives the one that is open already.
-func (p *Pipelines) Get(name string) (*pipeline.Text2Image, error) {
+func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o := p.open[name]; o != nil {
@@ -64,7 +64,7 @@ func (p *Pipelines) Get(name string) (*pipeline.Text2Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	pipe, err := pipeline.NewText2Image(p.engine.Device, m)
+	pipe, err := pipeline.Open(p.engine.Device, m)
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("the model does not open: %w", err)

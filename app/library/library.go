@@ -93,6 +93,19 @@ func writeTo(path string, img *image.NRGBA, meta Meta, replace bool) error {
 	if err != nil {
 		return saveError(path, err)
 	}
+	return place(path, data, replace)
+}
+
+// WriteFile writes a file of any kind as WriteTo writes pictures: whole or not at all, in place of one that is there. The error is a
+// *SaveError.
+func WriteFile(path string, data []byte) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return &SaveError{Path: path, Reason: "this is a folder", Advice: "give the name of a file", Err: errors.ErrUnsupported}
+	}
+	return place(path, data, true)
+}
+
+func place(path string, data []byte, replace bool) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return saveError(path, err)

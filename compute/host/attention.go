@@ -36,7 +36,7 @@ type attentionSpace struct {
 // attentionElements is the scratch space that a node needs on this many workers, in elements.
 func attentionElements(n *compute.Tensor, workers int) int {
 	at, ok := n.Attr.(*compute.AttentionAttr)
-	if !ok {
+	if !ok || n.Op.Name != "attention" {
 		return 0
 	}
 	keys := panels{k: n.In[0].Shape().Last() / at.Heads, n: n.In[1].Shape()[1]}

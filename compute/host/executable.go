@@ -167,8 +167,24 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 		return e.rowNorm(s)
 	case "softmax":
 		return e.softmax(s)
-	case "sum", "mean", "max":
+	case "sum", "mean", "max", "sum_squares":
 		return e.reduce(s)
+	case "group_norm_moments":
+		return e.groupNormMoments(s)
+	case "group_norm_grad":
+		return e.groupNormGrad(s)
+	case "layer_norm_grad", "rms_norm_grad":
+		return e.rowNormGrad(s)
+	case "layer_norm_grad_gain", "rms_norm_grad_gain":
+		return e.rowNormGradGain(s)
+	case "attention_grad":
+		return e.attentionGrad(s, scratch)
+	case "gather_grad":
+		return e.gatherGrad(s)
+	case "resize_nearest_grad":
+		return e.resizeNearestGrad(s)
+	case "cross_entropy", "cross_entropy_grad":
+		return e.crossEntropy(s)
 	case "glu":
 		return e.glu(s)
 	}
@@ -179,7 +195,7 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 func scratchElements(p *compute.Plan, workers int) int {
 	n := 0
 	for i := range p.Steps {
-		n = max(n, attentionElements(p.Steps[i].Node, workers), turnElements(p.Steps[i].Node))
+		n = max(n, attentionElements(p.Steps[i].Node, workers), attentionGradElements(p.Steps[i].Node, workers), turnElements(p.Steps[i].Node))
 	}
 	return n
 }

@@ -43,6 +43,14 @@ func (e *executable) turnedMatMul(s step, scratch []float32, m, n, k int, ep epi
 	at, y := s.node.Attr.(*compute.MatMulAttr), s.node.Shape()
 	as, bs := s.node.In[0].Shape(), s.node.In[1].Shape()
 	lead := y[:len(y)-2]
+	if lead.Size() == 1 && !(at.Bias || at.Residual || at.Act != compute.ActNone) {
+		turn := e.device.pool.turn(scratch, s.in[0], m, k)
+		product := e.splitProduct(m, &matrixLeft{scratch, m, k}, matrixBlocks(k), matrixRight(s.in[1], k, n, at.TransB), s.out, n)
+		return func() error {
+			turn()
+			return product()
+		}
+	}
 	var turns []func()
 	var products []*gemm
 	for i := range lead.Size() {
@@ -134,11 +142,59 @@ func (e *executable) convGradWeight(s step, scratch []float32) func() error {
 		}
 	}}
 	turn := e.device.pool.turn(scratch, s.in[1], co, pixels)
-	// Every run of rows gathers the right side anew, so that runs are as long as there is work for all cores.
-	product := newGemm(e.device, co, &matrixLeft{scratch, co, pixels}, 1, matrixBlocks(pixels), right, s.out, n, epilogue{columns: n})
+	product := e.splitProduct(co, &matrixLeft{scratch, co, pixels}, matrixBlocks(pixels), right, s.out, n)
 	return func() error {
 		turn()
-		return product.run()
+		return product()
+	}
+}
+
+const (
+	// productSplits is into how many pieces at most the terms of a product are cut, and splitElements the largest result of which
+	// there may be so many.
+	productSplits, splitElements = 8, 1 << 18
+	// splitRows is how many rows of the left side meet a block of the right side that was packed for them.
+	splitRows = 256
+)
+
+// splitProduct gives y [m n] = left·right for many terms and a small result, as weights' gradients are: the terms are cut into
+// pieces, whose results are summed in order, so that every block of the right side is packed once, for many rows.
+func (e *executable) splitProduct(m int, l left, blocks []block, right *panels, y []float32, n int) func() error {
+	splits := min(productSplits, len(blocks))
+	if m*n > splitElements {
+		splits = 1
+	}
+	partial := make([]float32, (splits-1)*m*n)
+	products := make([]*gemm, splits)
+	for i := range products {
+		to := y
+		if i > 0 {
+			to = partial[(i-1)*m*n:][:m*n]
+		}
+		part := blocks[i*len(blocks)/splits : (i+1)*len(blocks)/splits]
+		g := newGemm(e.device, m, l, 1, part, right, to, n, epilogue{columns: n})
+		if splits > 1 {
+			g.rows = splitRows
+		}
+		products[i] = g
+	}
+	each := (m + products[0].rows - 1) / products[0].rows * right.count()
+	work := func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			products[i/each].tasks(i%each, i%each+1)
+		}
+	}
+	add := func(lo, hi int) {
+		for i := range splits - 1 {
+			vector.Add(y[lo:hi], y[lo:hi], partial[i*m*n+lo:][:hi-lo])
+		}
+	}
+	return func() error {
+		e.device.pool.each(splits*each, 1, work)
+		if splits > 1 {
+			e.device.pool.each(m*n, elementGrain, add)
+		}
+		return nil
 	}
 }
 

@@ -32,13 +32,14 @@ type groupNorm struct {
 type normSpace struct {
 	sums, squares         []float64
 	middle, scale, shift  []float32
+	mean                  []float32 // of the channel's group
 	partial, partialAbove []float32
 }
 
 func newNormSpace(pieces, c int) normSpace {
-	f := make([]float32, (3+2*pieces)*c)
+	f := make([]float32, (4+2*pieces)*c)
 	d := make([]float64, 2*pieces*c)
-	return normSpace{d[:pieces*c], d[pieces*c:], f[:c], f[c : 2*c], f[2*c : 3*c], f[3*c:][:pieces*c], f[(3+pieces)*c:]}
+	return normSpace{d[:pieces*c], d[pieces*c:], f[:c], f[c : 2*c], f[2*c : 3*c], f[3*c : 4*c], f[4*c:][:pieces*c], f[(4+pieces)*c:]}
 }
 
 func (e *executable) groupNorm(s step) func() error {
@@ -107,17 +108,21 @@ func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))
 		}
 	}
 	return func() {
-		// Sums are of what lies between x and a middle near the mean, so that one pass is enough and squares do not cancel.
-		clear(s.middle)
-		first := min(middleRows, n.rows)
-		for r := range first {
-			vector.Add(s.middle, s.middle, x[r*c:][:c])
-		}
-		vector.Scale(s.middle, 1/float32(first))
+		n.begin(s, x)
 		share(n.pieces, 1, gather)
 		n.settle(s)
 		share(n.rows, max(elementGrain/c, 1), apply)
 	}
+}
+
+// begin takes a middle near the mean, about which sums are taken, so that one pass is enough and squares do not cancel.
+func (n *groupNorm) begin(s *normSpace, x []float32) {
+	clear(s.middle)
+	first := min(middleRows, n.rows)
+	for r := range first {
+		vector.Add(s.middle, s.middle, x[r*n.c:][:n.c])
+	}
+	vector.Scale(s.middle, 1/float32(first))
 }
 
 // gather sums a piece of x and its squares about the middle, by channel.
@@ -161,7 +166,7 @@ func (n *groupNorm) settle(s *normSpace) {
 			if n.at.Affine {
 				k, move = k*float64(n.gamma[i]), float64(n.beta[i])
 			}
-			s.scale[i], s.shift[i] = float32(k), float32(move-mean*k)
+			s.mean[i], s.scale[i], s.shift[i] = float32(mean), float32(k), float32(move-mean*k)
 		}
 	}
 }
@@ -181,12 +186,7 @@ func (e *executable) rowNorm(s step) func() error {
 	return e.each(s.node.Shape().Size()/c, 4, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := s.in[0][r*c:][:c], s.out[r*c:][:c]
-			mean := float32(0)
-			if centred {
-				mean = vector.Sum(x) / float32(c)
-			}
-			k := float32(1 / math.Sqrt(float64(vector.SumSquares(x, mean))/float64(c)+at.Eps))
-			vector.Standardise(y, x, mean, k)
+			standardiseRow(y, x, centred, at.Eps)
 			if gamma != nil {
 				vector.Mul(y, y, gamma)
 			}
@@ -195,6 +195,17 @@ func (e *executable) rowNorm(s step) func() error {
 			}
 		}
 	})
+}
+
+// standardiseRow is y = (x − mean)·scale, with 1/scale² the mean square of x − mean, and mean 0 where not centred; it gives scale.
+func standardiseRow(y, x []float32, centred bool, eps float64) (scale float32) {
+	mean := float32(0)
+	if centred {
+		mean = vector.Sum(x) / float32(len(x))
+	}
+	scale = float32(1 / math.Sqrt(float64(vector.SumSquares(x, mean))/float64(len(x))+eps))
+	vector.Standardise(y, x, mean, scale)
+	return scale
 }
 
 // softmax gives a softmax node.

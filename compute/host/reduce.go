@@ -23,15 +23,23 @@ func (e *executable) reduce(s step) func() error {
 	if s.node.Op.Name == "mean" {
 		scale = 1 / float32(reduced)
 	}
-	if s.node.Op.Name == "max" {
+	squares := s.node.Op.Name == "sum_squares"
+	switch {
+	case s.node.Op.Name == "max":
 		return e.reduceMax(s, reduced, inner)
-	}
-	if inner == 1 {
+	case inner == 1 && len(s.out) < e.device.pool.workers && reduced > 4*elementGrain:
+		return e.reduceLong(s, reduced, scale, squares)
+	case inner == 1:
 		return e.each(len(s.out), max(elementGrain/reduced, 1), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				s.out[i] = scale * float32(sum(s.in[0][i*reduced:][:reduced]))
+				s.out[i] = scale * float32(sum(s.in[0][i*reduced:][:reduced], squares))
 			}
 		})
+	case squares:
+		return nil
+	}
+	if reduced >= 64 && inner <= 1<<14 {
+		return e.reduceRows(s, reduced, inner, scale)
 	}
 	// Columns are summed side by side: a unit is a run of columns of one outer index.
 	const columns = 64
@@ -59,13 +67,80 @@ func (e *executable) reduce(s step) func() error {
 	})
 }
 
-// sum adds up x: runs in float32, the runs in float64.
-func sum(x []float32) float64 {
+// reduceRows gives sums of rows: each outer index's rows in pieces, as many whatever the number of cores.
+func (e *executable) reduceRows(s step, reduced, inner int, scale float32) func() error {
+	outer, pieces := len(s.out)/inner, 1
+	if outer < gradPieces {
+		pieces = min(gradPieces, reduced/32)
+	}
+	each := (reduced + pieces - 1) / pieces
+	totals, spaces := make([]float64, outer*pieces*inner), e.rowSpaces(inner)
+	work := func(lo, hi int) {
+		part := <-spaces
+		for u := lo; u < hi; u++ {
+			total := totals[u*inner:][:inner]
+			clear(total)
+			first := u % pieces * each
+			for last := min(first+each, reduced); first < last; first += normRows {
+				clear(part)
+				for r := first; r < min(first+normRows, last); r++ {
+					vector.Add(part, part, s.in[0][(u/pieces*reduced+r)*inner:][:inner])
+				}
+				for k, v := range part {
+					total[k] += float64(v)
+				}
+			}
+		}
+		spaces <- part
+	}
+	return func() error {
+		e.device.pool.each(outer*pieces, 1, work)
+		for i := range s.out {
+			at, all := i/inner*pieces*inner+i%inner, 0.0
+			for piece := range pieces {
+				all += totals[at+piece*inner]
+			}
+			s.out[i] = scale * float32(all)
+		}
+		return nil
+	}
+}
+
+// sum adds up x, or its squares: runs in float32, the runs in float64.
+func sum(x []float32, squares bool) float64 {
 	total := 0.0
 	for run := range slices.Chunk(x, reduceRun) {
-		total += float64(vector.Sum(run))
+		if squares {
+			total += float64(vector.SumSquares(run, 0))
+		} else {
+			total += float64(vector.Sum(run))
+		}
 	}
 	return total
+}
+
+// reduceLong gives few long sums, each shared out over the cores in stretches.
+func (e *executable) reduceLong(s step, reduced int, scale float32, squares bool) func() error {
+	const stretch = 8 * reduceRun
+	parts := make([]float64, (reduced+stretch-1)/stretch)
+	var x []float32
+	work := func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			parts[i] = sum(x[i*stretch:min((i+1)*stretch, reduced)], squares)
+		}
+	}
+	return func() error {
+		for i := range s.out {
+			x = s.in[0][i*reduced:][:reduced]
+			e.device.pool.each(len(parts), 1, work)
+			total := 0.0
+			for _, p := range parts {
+				total += p
+			}
+			s.out[i] = scale * float32(total)
+		}
+		return nil
+	}
 }
 
 // reduceMax keeps a NaN where one is.

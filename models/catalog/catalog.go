@@ -37,6 +37,7 @@ var Families = []Family{
 	{Part: "controlnet", Classes: []string{"ControlNetModel"}, Package: "unet"},
 	{Part: "vae", Classes: []string{"AutoencoderKL"}, Package: "vae"},
 	{Part: "taesd", Classes: []string{"AutoencoderTiny"}, Package: "taesd"},
+	{Part: "generator", Classes: []string{"StyleGenerator", "ConditionalVAE", "Glow"}, Package: "gan, cvae, flow"},
 	{Part: "upscaler", Classes: []string{"SRVGGNetCompact", "RRDBNet"}, Package: "gan"},
 }
 
@@ -62,6 +63,10 @@ type Card struct {
 	MaxSize   int      `json:"max_size"` // pixels
 	Examples  []string `json:"examples"`
 	Prompting string   `json:"prompting"` // a sentence on how to word prompts
+
+	Temperature float64 `json:"temperature,omitempty"` // generators: how far from the mean noise is drawn
+	Enlarge     int     `json:"enlarge,omitempty"`     // generators: how many times pixels are enlarged
+	Smooth      bool    `json:"smooth,omitempty"`      // generators: enlarged pixels are no squares
 }
 
 // Model is an open model, or some of its parts.
@@ -69,6 +74,7 @@ type Model struct {
 	Card
 	TextEncoder, UNet, VAE   Part
 	TextEncoder2, ControlNet Part
+	Generator                Part              // of a model that makes pictures of noise in one step
 	TinyEncoder, TinyDecoder Part              // of one of the TAESD family, beside the model or alone
 	Upscaler                 *Part             // nil where there is none
 	Path                     string            // of the folder or file, absolute; "" inside the program
@@ -188,4 +194,13 @@ func (m *Model) Close() error {
 	}
 	m.opened = nil
 	return errors.Join(errs...)
+}
+
+// Generating is a model of one generator whose weights are held by the caller.
+func Generating(name string, generator Part, card Card) *Model {
+	m := newModel(nil, "", name)
+	m.Card, m.Generator = card, generator
+	m.Name = name
+	m.hash = func() string { return "" }
+	return m
 }

@@ -59,7 +59,7 @@ func (m *Model) parts() []struct {
 	return []struct {
 		name string
 		part *Part
-	}{{"text_encoder", &m.TextEncoder}, {"text_encoder_2", &m.TextEncoder2}, {"unet", &m.UNet}, {"controlnet", &m.ControlNet}, {"vae", &m.VAE}}
+	}{{"text_encoder", &m.TextEncoder}, {"text_encoder_2", &m.TextEncoder2}, {"unet", &m.UNet}, {"controlnet", &m.ControlNet}, {"vae", &m.VAE}, {"generator", &m.Generator}}
 }
 
 func (m *Model) readScheduler() ([]byte, error) {
@@ -99,6 +99,9 @@ func (m *Model) openParts() error {
 		found = true
 	}
 	if found {
+		if err := m.readJSON("atelier.json", &m.Card); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		m.SchedulerConfig, _ = m.readScheduler() // a folder of parts may lack it
 		return m.openTokenizers()
 	}
@@ -229,7 +232,7 @@ func (m *Model) openWeights(dir string, p *Part) error {
 		return err
 	}
 	m.opened = append(m.opened, p.Weights)
-	if p != &m.UNet {
+	if p != &m.UNet && p != &m.Generator {
 		return nil
 	}
 	m.weights, err = checkpoint.Files(m.fsys, file)

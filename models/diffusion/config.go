@@ -40,6 +40,7 @@ type Config struct {
 	Algorithm         string    `json:"algorithm_type"`           // DPM-Solver++: "sde-dpmsolver++" draws noise
 	OriginalSteps     int       `json:"original_inference_steps"` // LCM: the steps that it was distilled from
 	TimestepScaling   float64   `json:"timestep_scaling"`         // LCM
+	Shift             float64   `json:"shift"`                    // FlowClass: how much longer the noisy end is; 0 means 1
 }
 
 // DefaultConfig is what a scheduler class of diffusers 0.31 assumes where its file is silent. An unknown class gets DDIM's.

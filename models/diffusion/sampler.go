@@ -67,6 +67,9 @@ func NewWith(c Config, o Options) (Sampler, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if c.ClassName == FlowClass {
+		return newFlow(c, o.Steps)
+	}
 	tr, err := newTraining(c)
 	if err != nil {
 		return nil, err

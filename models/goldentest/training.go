@@ -14,7 +14,7 @@ type Training struct {
 		GradNorm []float64 `json:"grad_norm"`
 		Rate     []float64 `json:"lr"`
 	} `json:"scalars"`
-	Files   map[string]map[string]float64 // tolerances by file, "grads" and "after3_adamw" …
+	Files   map[string]map[string]float64 // tolerances by file, "grads" and "after3"
 	Tensors map[string]float64            // tolerances where there is one file
 }
 

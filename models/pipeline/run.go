@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -23,16 +24,17 @@ type job struct {
 	entered time.Time
 	seconds map[string]float64
 
-	done, total int                 // model calls, over the whole batch
-	finished    int                 // pictures
-	spent       time.Duration       // in them
-	canvas      *canvas             // nil without a given picture
-	script      *script             // of the picture in progress
-	encoded     map[string]*encoded // the texts of the job
-	context     []float32           // the text's states at this step: the unconditional row first where guided
-	pooled      []float32           // its pooled states likewise, of models that read them
-	picks       map[int]bool        // calls of each picture after which a preview is decoded
-	decoded     bool                // a decoded preview of this picture was shown
+	done, total int                  // model calls, over the whole batch
+	finished    int                  // pictures
+	spent       time.Duration        // in them
+	canvas      *canvas              // nil without a given picture
+	controls    map[string][]float32 // what the denoiser is to follow at this step
+	script      *script              // of the picture in progress
+	encoded     map[string]*encoded  // the texts of the job
+	context     []float32            // the text's states at this step: the unconditional row first where guided
+	pooled      []float32            // its pooled states likewise, of models that read them
+	picks       map[int]bool         // calls of each picture after which a preview is decoded
+	decoded     bool                 // a decoded preview of this picture was shown
 }
 
 // Run makes the pictures of a request, one after the other. progress, where not nil, is called from Run's goroutine after
@@ -63,6 +65,10 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil}
 	r := &out.Request
 	r.Trace, r.Latents, r.Noises, r.Init, r.Mask, r.Wildcards = nil, nil, nil, nil, nil, nil
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		r.Controls[i].Picture = nil
+	}
 	err := j.pictures(ctx, out)
 	if j.stages != nil && j.stages.streamed > 0 {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("the model does not fit the memory of %s, so %s of its weights are read anew in every step, which takes longer", j.dev.Name(), compute.FormatBytes(j.stages.streamed)))
@@ -93,6 +99,7 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 		j.finished++
 		out.Images = append(out.Images, j.canvas.finish(m))
 		out.Seeds = append(out.Seeds, j.Seed+uint64(i))
+		out.LoRAs = j.script.loras
 		out.Prompts, out.Negatives = append(out.Prompts, j.script.prompt), append(out.Negatives, j.script.negative)
 	}
 	return nil
@@ -251,6 +258,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 	for ; c < len(times); c++ {
 		start := time.Now()
 		j.say((c-first)/sampler.Stages() + 1)
+		j.follow((c - first) / sampler.Stages())
 		pred, err := m.predict(ctx, sampler.ScaleInput(c, x), times[c])
 		if err != nil {
 			return nil, err
@@ -301,6 +309,7 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	}
 	in := map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}
 	m.conditions(in)
+	maps.Copy(in, m.controls)
 	err := m.run(ctx, in, map[string][]float32{"prediction": m.answer})
 	if err != nil {
 		return nil, stageError(ctx, s.denoise, err)

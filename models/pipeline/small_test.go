@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/clip"
+	"atelier/models/diffusion"
 	"atelier/models/nn"
 	"atelier/models/unet"
 	"atelier/models/vae"
@@ -212,4 +214,34 @@ func TestCardAndHash(t *testing.T) {
 	if h := p.ModelHash(); len(h) != 10 || h != m.Hash() {
 		t.Errorf("hash %q", h)
 	}
+}
+
+// saveFilled writes the parameters of s, those that begin as zeros with small numbers in their place.
+func saveFilled(t *testing.T, path string, s *nn.Scope) {
+	t.Helper()
+	var list []checkpoint.Tensor
+	for i, p := range s.Params() {
+		x := make([]float32, p.Shape.Size())
+		must(t, p.Source.Read(x))
+		if !slices.ContainsFunc(x, func(v float32) bool { return v != 0 }) {
+			for k, v := range diffusion.Noise(uint64(i), 0, len(x)) {
+				x[k] = 0.1 * v
+			}
+		}
+		shape := []int(p.Shape)
+		if len(shape) == 4 {
+			x = nn.ChannelsFirst(x, shape[0], shape[1], shape[2], shape[3])
+			shape = []int{shape[0], shape[3], shape[1], shape[2]}
+		}
+		list = append(list, checkpoint.NewF32(p.Name, shape, x))
+	}
+	must(t, checkpoint.Write(path, list, nil))
+}
+
+func openTensors(t *testing.T, path string) checkpoint.Tensors {
+	t.Helper()
+	f, err := checkpoint.Open(path)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
 }

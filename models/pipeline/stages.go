@@ -23,9 +23,11 @@ type setting struct {
 	guided  bool   // the denoiser runs the unconditional half beside the conditional one
 	chunks  int    // rows of tokens of a text
 	skip    int    // of the text encoder's layers, counted from the end, the one that is read: 1 is the last
-	learned bool   // texts may have words that the vocabulary lacks
+	learned int    // how often words were learned
 	given   bool   // pictures are encoded, too
 	loras   string // key of the adapters that are added to the weights
+
+	controls [mostControls]*ControlNet // that the denoiser follows
 }
 
 // rows is the batch of the text encoder and of the denoiser.
@@ -77,7 +79,9 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 			g.Output("logvar", logvar)
 		}},
 		{&out.denoise, "denoiser", true, func(g *compute.Graph) {
-			g.Output("prediction", p.unet.Predict(p.denoiserInputs(g, s), nil))
+			in := p.denoiserInputs(g, s)
+			p.recordControls(g, s, &in)
+			g.Output("prediction", p.unet.Predict(in, nil))
 		}},
 		{&out.decode, "decoder", true, func(g *compute.Graph) {
 			g.Output("picture", p.vae.Decode(g.Input("latents", 1, s.h, s.w, z)))
@@ -105,25 +109,14 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 // before its last layer, side by side, and the second its pooled state, at the rows that pool2 selects.
 func (p *parts) recordText(g *compute.Graph, s setting) {
 	n, tokens := s.rows(), p.text.MaxPositions
-	first := p.text.Encode(recordWords(g, p.text, "", s), nil)
+	first := p.text.Forward(g.Input("ids", n, tokens), nil)
 	if p.text2 == nil {
 		g.Output("states", skipped(p.text, first, s.skip))
 		return
 	}
-	second := p.text2.Encode(recordWords(g, p.text2, "2", s), g.Input("pool2", n, 1, tokens))
+	second := p.text2.Forward(g.Input("ids2", n, tokens), g.Input("pool2", n, 1, tokens))
 	g.Output("states", compute.Concat(-1, penultimate(first), penultimate(second)))
 	g.Output("pooled", second.Projected)
-}
-
-// recordWords looks up the rows of ids, and where learned words may come up, puts the rows of learned [rows tokens width] in
-// place of those where vocabulary [rows tokens 1] is 0 rather than 1.
-func recordWords(g *compute.Graph, m *clip.Model, suffix string, s setting) *compute.Tensor {
-	n, tokens := s.rows(), m.MaxPositions
-	words := m.Words(g.Input("ids"+suffix, n, tokens))
-	if !s.learned {
-		return words
-	}
-	return compute.Add(compute.Mul(words, g.Input("vocabulary"+suffix, n, tokens, 1)), g.Input("learned"+suffix, n, tokens, m.HiddenSize))
 }
 
 // skipped is the state after the last layer but skip − 1, after the final norm ("clip skip").

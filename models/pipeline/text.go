@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"atelier/models/clip"
@@ -39,13 +40,18 @@ func (t *Text2Image) Learn(name string, vectors ...[]float32) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, old := range t.learned {
-		if strings.EqualFold(old.name, w.name) {
-			t.learned[i] = w
-			return nil
+	same := func(old learned) bool { return strings.EqualFold(old.name, w.name) }
+	t.learned = append(slices.DeleteFunc(t.learned, same), w)
+	t.lessons++
+	for i, m := range encoders {
+		var rows []float32
+		for _, l := range t.learned {
+			rows = append(rows, l.vectors[i]...)
+		}
+		if err := m.Extend(rows); err != nil {
+			return err
 		}
 	}
-	t.learned = append(t.learned, w)
 	return nil
 }
 
@@ -55,7 +61,10 @@ func (t *Text2Image) words(encoder int) *prompt.Words {
 	if encoder == 1 && t.model.Tokenizer2 != nil {
 		w.Tokenizer = t.model.Tokenizer2
 	}
-	first := w.Tokenizer.Vocab()
+	first := t.parts.text.VocabSize
+	if encoder == 1 {
+		first = t.parts.text2.VocabSize
+	}
 	for _, l := range t.learned {
 		w.Embeddings = append(w.Embeddings, prompt.Embedding{Name: l.name, First: first, Vectors: l.count})
 		first += l.count
@@ -125,15 +134,19 @@ func (j *job) encodeRows(ctx context.Context, rows []row) error {
 	p, n := j.parts, j.stages.rows()
 	tokens, width := p.text.MaxPositions, p.unet.ContextDim[0]
 	states := make([]float32, n*tokens*width)
-	in, out := map[string][]float32{}, map[string][]float32{"states": states}
-	j.feed(in, rows, n, 0, "", p.text)
+	in, out := map[string][]float32{"ids": ids(rows, n, 0)}, map[string][]float32{"states": states}
 	var pooled []float32
 	if p.text2 != nil {
-		j.feed(in, rows, n, 1, "2", p.text2)
 		pooled = make([]float32, n*p.text2.ProjectionDim)
-		in["pool2"], out["pooled"] = make([]float32, n*tokens), pooled
+		in["ids2"], in["pool2"], out["pooled"] = ids(rows, n, 1), make([]float32, n*tokens), pooled
 		for i := range n {
-			p.text2.PoolRow(in["ids2"][i*tokens:(i+1)*tokens], in["pool2"][i*tokens:(i+1)*tokens])
+			own := slices.Clone(in["ids2"][i*tokens : (i+1)*tokens])
+			for k, id := range own {
+				if int(id) >= p.text2.VocabSize { // a learned word never stands for the text
+					own[k] = 0
+				}
+			}
+			p.text2.PoolRow(own, in["pool2"][i*tokens:(i+1)*tokens])
 		}
 	}
 	if err := j.stages.run(ctx, j.dev, j.stages.text, in, out); err != nil {
@@ -153,40 +166,14 @@ func (j *job) encodeRows(ctx context.Context, rows []row) error {
 	return nil
 }
 
-// feed fills in an encoder's inputs for n rows; where there are fewer, the last comes again.
-func (j *job) feed(in map[string][]float32, rows []row, n, encoder int, suffix string, m *clip.Model) {
-	var ids, vocabulary, vectors []float32
-	own := j.words(encoder).Tokenizer.Vocab()
+// ids gives the ids of n rows for an encoder; where there are fewer rows, the last comes again.
+func ids(rows []row, n, encoder int) (all []float32) {
 	for i := range n {
 		for _, id := range rows[min(i, len(rows)-1)].chunks[encoder].IDs {
-			vector := make([]float32, m.HiddenSize)
-			known := float32(1)
-			if id >= own {
-				known = 0
-				j.vector(vector, id-own, encoder)
-				id = 0
-			}
-			ids, vocabulary = append(ids, float32(id)), append(vocabulary, known)
-			if j.stages.learned {
-				vectors = append(vectors, vector...)
-			}
+			all = append(all, float32(id))
 		}
 	}
-	in["ids"+suffix] = ids
-	if j.stages.learned {
-		in["vocabulary"+suffix], in["learned"+suffix] = vocabulary, vectors
-	}
-}
-
-// vector copies the nth vector of all learned words.
-func (t *Text2Image) vector(to []float32, n, encoder int) {
-	for _, l := range t.learned {
-		if n < l.count {
-			copy(to, l.vectors[encoder][n*len(to):])
-			return
-		}
-		n -= l.count
-	}
+	return all
 }
 
 // say sets what the denoiser reads at a step of the picture, counted from 1.

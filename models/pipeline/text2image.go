@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type Text2Image struct {
 	mu       sync.Mutex // held by a run
 	stages   *stages    // of the latest setting; nil before the first run
 	learned  []learned  // words beside the vocabulary, in order of loading
+	lessons  int        // how often one was added
 	adapters adapters
 }
 
@@ -164,6 +166,16 @@ func (r *Request) fill() (err error) {
 	if r.Strength == 0 {
 		r.Strength = defaultStrength
 	}
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		c := &r.Controls[i]
+		if c.Scale == 0 {
+			c.Scale = 1
+		}
+		if c.End == 0 {
+			c.End = 1
+		}
+	}
 	r.RNG, err = diffusion.ParseRNG(r.RNG)
 	return err
 }
@@ -225,8 +237,8 @@ func (t *Text2Image) checkExtras(r Request) error {
 	case r.Noises != nil && r.Batch > 1:
 		return errors.New("the given noises are of one picture; leave the batch at 1")
 	}
-	if r.Init == nil {
-		return nil
+	if err := t.checkControls(r); err != nil || r.Init == nil {
+		return err
 	}
 	if err := r.Init.check("picture to begin from"); err != nil || r.Mask == nil {
 		return err
@@ -249,7 +261,10 @@ func (r Request) picture(i int) Request {
 // setting is what the plans for a request's first picture are compiled for; the request is as Resolve gives it.
 func (t *Text2Image) setting(r Request) setting {
 	f := t.parts.factor()
-	s := setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1, chunks: 1, skip: r.ClipSkip, learned: len(t.learned) > 0, given: r.Init != nil || t.parts.reads()}
+	s := setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1, chunks: 1, skip: r.ClipSkip, learned: t.lessons, given: r.Init != nil || t.parts.reads()}
+	for i, c := range r.Controls {
+		s.controls[i] = c.Net
+	}
 	if t.parts.text2 != nil {
 		s.skip = 1 // it reads the layer before the last of both encoders, whatever is asked for, as A1111 does
 	}

@@ -36,9 +36,19 @@ type Request struct {
 	OnlyMasked bool    // work on the mask's surroundings alone, at the size asked for, and put them back
 	Padding    int     // of those surroundings, in pixels of Init, 0–256; 0 is 32, −1 none
 
+	Controls []Control // pictures that the new one follows
+
 	Latents []float32   // first noise, unit variance, B C H W; nil draws it from Seed
 	Noises  [][]float32 // of one picture: all further noise in order of use, in place of what Seed draws
 	Trace   Tracer      // nil, or receives the numbers of every step
+}
+
+// Control is a picture that a new one follows, as a ControlNet was trained to (edges, depth, poses …).
+type Control struct {
+	Net        *ControlNet
+	Picture    *Pixels
+	Scale      float64 // of its influence; 1 where it is 0
+	Start, End float64 // the part of the steps at which it counts; End is 1 where it is 0
 }
 
 // LoRA is an adapter by name, with its weights.
@@ -78,7 +88,8 @@ type Result struct {
 // ModelInfo says what a model wants where the person is silent, and what it can do.
 type ModelInfo struct {
 	Name, Hash        string
-	Width, Height     int // own size, pixels
+	Kind              Kind // what a request's settings mean to it
+	Width, Height     int  // own size, pixels
 	MinSize, MaxSize  int
 	SizeStep          int // sizes are multiples of this
 	Steps             int
@@ -87,4 +98,14 @@ type ModelInfo struct {
 	Transparent       bool // pictures have an alpha channel
 	Examples          []string
 	MaxPromptTokens   int
+	Labels            []string // what a generator may be asked for; nil for any words, or none
 }
+
+// Kind is the sort of model, as far as a person's choices go.
+type Kind string
+
+// The kinds of models. Generators make a picture in one step, without sampler, guidance or negative prompt.
+const (
+	KindDiffusion Kind = ""
+	KindGenerator Kind = "generator"
+)

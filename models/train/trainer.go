@@ -162,7 +162,7 @@ func (t *Trainer) forward(g *compute.Graph, training, averaged bool) (loss *comp
 }
 
 // update records clipping, the optimiser and the averages, from the gradients of all batches of a step together.
-func (t *Trainer) update(g *compute.Graph, grads []*compute.Tensor) {
+func (t *Trainer) update(g *compute.Graph, values, grads []*compute.Tensor) {
 	c := &t.config
 	var squares *compute.Tensor
 	for _, d := range grads {
@@ -187,12 +187,12 @@ func (t *Trainer) update(g *compute.Graph, grads []*compute.Tensor) {
 		for k, s := range p.states {
 			states = append(states, p.in(g, fmt.Sprint(" state ", k), s))
 		}
-		c.Optimiser.update(p.in(g, "", p.value), states, grads[i], scale, rate, c.Decays == nil || c.Decays(p.param))
+		c.Optimiser.update(values[i], states, grads[i], scale, rate, c.Decays == nil || c.Decays(p.param))
 	}
 	if c.EMADecay > 0 {
 		average := g.Input(inEMA, 4)
-		for _, p := range t.params {
-			compute.Accumulate(p.in(g, " average", p.ema), p.in(g, "", p.value), average)
+		for i, p := range t.params {
+			compute.Accumulate(p.in(g, " average", p.ema), values[i], average)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func (t *Trainer) Prepare(ctx context.Context) error {
 	loss, wrt := t.forward(g, true, false)
 	grads := compute.Grad(loss, wrt...)
 	if t.config.Accumulate == 1 {
-		t.update(g, grads)
+		t.update(g, wrt, grads)
 		var err error
 		t.batch, err = t.load(ctx, g)
 		return err
@@ -220,11 +220,11 @@ func (t *Trainer) Prepare(ctx context.Context) error {
 		return err
 	}
 	g = compute.NewGraph()
-	var sums []*compute.Tensor
+	var values, sums []*compute.Tensor
 	for _, p := range t.params {
-		sums = append(sums, p.in(g, " sum", p.sum))
+		values, sums = append(values, p.in(g, "", p.value)), append(sums, p.in(g, " sum", p.sum))
 	}
-	t.update(g, sums)
+	t.update(g, values, sums)
 	if t.apply, err = t.load(ctx, g); err != nil {
 		batch.exe.Close()
 		return err

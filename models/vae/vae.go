@@ -156,21 +156,18 @@ func newDecoder(s *nn.Scope, c *Config) *coder {
 // Encode maps pictures x [B H W InChannels], values in [−1, 1], to the mean and the log variance, clamped to [−30, 20], of
 // their latents, [B H/f W/f LatentChannels] each, before scaling.
 func (m *Model) Encode(x *compute.Tensor) (mean, logvar *compute.Tensor) {
-	x = m.encoder.in.Forward(x)
-	for _, l := range m.encoder.levels {
-		for _, r := range l.resnets {
-			x = r.forward(x)
-		}
-		if l.resample != nil {
-			x = l.resample.Forward(x)
-		}
-	}
-	x = m.encoder.finish(m.encoder.mid.forward(x))
+	x = m.encoder.finish(m.encoder.shrink(x))
 	if m.quant != nil {
 		x = m.quant.Forward(x)
 	}
 	z := m.LatentChannels
 	return compute.Slice(x, -1, 0, z), compute.Clamp(compute.Slice(x, -1, z, 2*z), -30, 20)
+}
+
+// Features describes pictures x, as Encode takes them, by C numbers each for comparing sets of pictures: the mean over all places of
+// what the encoder's mid block gives, [B C].
+func (m *Model) Features(x *compute.Tensor) *compute.Tensor {
+	return compute.Mean(m.encoder.shrink(x), false, 1, 2)
 }
 
 // Decode maps latents z [B h w LatentChannels], already divided by the scaling factor, to pictures [B h·f w·f OutChannels],
@@ -189,6 +186,20 @@ func (m *Model) Decode(z *compute.Tensor) *compute.Tensor {
 		}
 	}
 	return m.decoder.finish(x)
+}
+
+// shrink is the encoder up to and with its mid block.
+func (c *coder) shrink(x *compute.Tensor) *compute.Tensor {
+	x = c.in.Forward(x)
+	for _, l := range c.levels {
+		for _, r := range l.resnets {
+			x = r.forward(x)
+		}
+		if l.resample != nil {
+			x = l.resample.Forward(x)
+		}
+	}
+	return c.mid.forward(x)
 }
 
 func (c *coder) finish(x *compute.Tensor) *compute.Tensor {

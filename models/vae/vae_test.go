@@ -1,6 +1,7 @@
 package vae
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -110,4 +111,35 @@ func TestAncientConfig(t *testing.T) {
 			t.Errorf("%s is accepted", bad)
 		}
 	}
+}
+
+// TestFeatures compares the pooled features with the mean of the mid block's own output, which the golden case covers on its way to
+// the latents.
+func TestFeatures(t *testing.T) {
+	m, err := New(nn.Load("vae", goldentest.Open(t, weights)), config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := goldentest.Read(t, "sd15/vae.in.safetensors")
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		g, feed := compute.NewGraph(), map[string][]float32{}
+		x := goldentest.Input(g, feed, "image", in["image"])
+		g.Output("features", m.Features(x))
+		g.Output("block", m.encoder.shrink(x))
+		out := goldentest.Run(t, dev, g, feed)
+		got, block := out["features"], out["block"] // B C h w
+		if len(got.Shape) != 2 || got.Shape[0] != block.Shape[0] || got.Shape[1] != m.Channels[len(m.Channels)-1] || got.Shape[1] != block.Shape[1] {
+			t.Fatalf("features %v of a block %v", got.Shape, block.Shape)
+		}
+		plane := block.Shape[2] * block.Shape[3]
+		for i, v := range got.Data {
+			sum := 0.0
+			for _, b := range block.Data[i*plane : (i+1)*plane] {
+				sum += float64(b)
+			}
+			if want := sum / float64(plane); math.Abs(float64(v)-want) > 1e-5*max(1, math.Abs(want)) {
+				t.Errorf("feature %d is %v, want %v", i, v, want)
+			}
+		}
+	})
 }

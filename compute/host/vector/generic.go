@@ -26,6 +26,18 @@ func Add(y, a, b []float32) { plainAdd(y, a, b) }
 // Mul is y = a·b.
 func Mul(y, a, b []float32) { plainMul(y, a, b) }
 
+// Sub is y = a − b.
+func Sub(y, a, b []float32) { plainSub(y, a, b) }
+
+// Dot is the sum of a·b.
+func Dot(a, b []float32) float32 { return plainDot(a, b) }
+
+// AddScaled adds s·x to y.
+func AddScaled(y, x []float32, s float32) { plainAddScaled(y, x, s) }
+
+func swishGrad(y, x, e []float32, k float32) { plainSwishGrad(y, x, e, k) }
+func geluGrad(y, x, e []float32)             { plainGELUGrad(y, x, e) }
+
 // ScaleShift is y = x·scale + shift.
 func ScaleShift(y, x, scale, shift []float32) { plainScaleShift(y, x, scale, shift) }
 

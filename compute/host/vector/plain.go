@@ -9,7 +9,7 @@ import "math"
 
 const (
 	// Rows and Columns are the extent of a tile of a product.
-	Rows, Columns = 4, 32
+	Rows, Columns = 8, 32
 	// HalfColumns is the extent of a narrow tile.
 	HalfColumns = 16
 )
@@ -127,6 +127,48 @@ func plainWiden(y []float32, h []uint16) {
 	}
 }
 
+func plainSub(y, a, b []float32) {
+	for i, v := range a {
+		y[i] = v - b[i]
+	}
+}
+
+func plainDot(a, b []float32) float32 {
+	sum := float32(0)
+	for i, v := range a {
+		sum += v * b[i]
+	}
+	return sum
+}
+
+func plainAddScaled(y, x []float32, s float32) {
+	for i, v := range x {
+		y[i] += s * v
+	}
+}
+
+func plainSwishGrad(y, x, e []float32, k float32) {
+	for i, v := range x {
+		s := 1 / (1 + e[i])
+		y[i] = s + k*v*s*(1-s)
+	}
+}
+
+func plainGELUGrad(y, x, e []float32) {
+	for i, v := range x {
+		z := float32(math.Abs(float64(v))) * (1 / math.Sqrt2)
+		t := 1 / (1 + erfP*z)
+		cdf := 0.5 * ((((erfA5*t+erfA4)*t+erfA3)*t+erfA2)*t + erfA1) * t * e[i] // of −|x|
+		if v > 0 {
+			cdf = 1 - cdf
+		}
+		y[i] = cdf + min(max(v, -geluFar), geluFar)*e[i]*normalPeak
+	}
+}
+
+// normalPeak is the normal density at zero.
+const normalPeak = 0.3989422804014327
+
 // half is the value of a binary16 number: its exponent and fraction moved into place are 2⁻¹¹² of it.
 func half(bits uint16) float32 {
 	magnitude := uint32(bits&0x7fff) << 13
@@ -170,12 +212,12 @@ func plainStandardise(y, x []float32, mean, scale float32) {
 	}
 }
 
-// PeakFLOPs is the operations of a round of Peak, a multiply-add counted as two: 12 chains of 16 elements.
-const PeakFLOPs = 12 * 16 * 2
+// PeakFLOPs is the operations of a round of Peak, a multiply-add counted as two: 24 chains of 16 elements.
+const PeakFLOPs = 24 * 16 * 2
 
 func plainPeak(rounds int) float32 {
 	x0, x1, x2, x3, x4, x5 := float32(0), float32(1), float32(2), float32(3), float32(4), float32(5)
-	for range rounds * 32 {
+	for range rounds * 64 {
 		x0, x1, x2, x3, x4, x5 = x0*0.999+0.999, x1*0.999+0.999, x2*0.999+0.999, x3*0.999+0.999, x4*0.999+0.999, x5*0.999+0.999
 	}
 	return x0 + x1 + x2 + x3 + x4 + x5

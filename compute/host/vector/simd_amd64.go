@@ -25,18 +25,20 @@ func Tile(k int, a *Left, b, c []float32, pitch, columns int, add bool) {
 	_, _ = b[:k*columns], c[:(Rows-1)*pitch+columns]
 	pb, pc := unsafe.SliceData(b), unsafe.SliceData(c)
 	switch {
-	case wide && columns == Columns:
-		tile512(k, a, pb, pc, pitch, 4*columns, add)
-	case wide:
-		tile512Half(k, a, pb, pc, pitch, 4*columns, add)
-	case narrow:
-		for n := 0; n < columns; n += HalfColumns {
-			tile256(k, a, &b[n], &c[n], pitch, 4*columns, add)
-		}
-	default:
+	case k == 0 || !narrow:
 		plainTile(k, a, b, c, pitch, columns, add)
+	case wide && columns == Columns:
+		tile512(k, a, pb, pc, pitch, add)
+	case wide:
+		tile512Half(k, a, pb, pc, pitch, add)
+	default:
+		for row := 0; row < Rows; row += 4 {
+			for n := 0; n < columns; n += HalfColumns {
+				tile256(k, (*[4]*float32)(a[row:]), &b[n], &c[row*pitch+n], pitch, 4*columns, add)
+			}
+		}
+		leave()
 	}
-	leave()
 }
 
 // leave clears the upper halves of the vector registers. Every function here ends its vector part with it: with halves in use,
@@ -230,6 +232,89 @@ func Mul(y, a, b []float32) {
 	}
 	leave()
 	plainMul(y[i:], a[i:], b[i:])
+}
+
+// Sub is y = a − b.
+func Sub(y, a, b []float32) {
+	n, i := len(a), 0
+	y, b = y[:n], b[:n]
+	if wide {
+		for ; i <= n-16; i += 16 {
+			load16(a, i).Sub(load16(b, i)).Store(ref16(y, i))
+		}
+	}
+	if narrow {
+		for ; i <= n-8; i += 8 {
+			load8(a, i).Sub(load8(b, i)).Store(ref8(y, i))
+		}
+	}
+	leave()
+	plainSub(y[i:], a[i:], b[i:])
+}
+
+// Dot is the sum of a·b.
+func Dot(a, b []float32) float32 {
+	n, i, sum := len(a), 0, float32(0)
+	b = b[:n]
+	if narrow {
+		var u, v f32x8 // two chains
+		for ; i <= n-16; i += 16 {
+			u, v = load8(a, i).MulAdd(load8(b, i), u), load8(a, i+8).MulAdd(load8(b, i+8), v)
+		}
+		sum = total(u.Add(v))
+		leave()
+	}
+	return sum + plainDot(a[i:], b[i:])
+}
+
+// AddScaled adds s·x to y.
+func AddScaled(y, x []float32, s float32) {
+	n, i := len(x), 0
+	y = y[:n]
+	if narrow {
+		k := archsimd.BroadcastFloat32x8(s)
+		for ; i <= n-8; i += 8 {
+			load8(x, i).MulAdd(k, load8(y, i)).Store(ref8(y, i))
+		}
+	}
+	leave()
+	plainAddScaled(y[i:], x[i:], s)
+}
+
+// swishGrad is the derivative of x·sigmoid(k·x) where e = exp(−k·x).
+func swishGrad(y, x, e []float32, k float32) {
+	n, i := len(x), 0
+	y, e = y[:n], e[:n]
+	if narrow {
+		one, f := archsimd.BroadcastFloat32x8(1), archsimd.BroadcastFloat32x8(k)
+		for ; i <= n-8; i += 8 {
+			s := one.Div(load8(e, i).Add(one))
+			one.Sub(s).Mul(s).Mul(load8(x, i).Mul(f)).Add(s).Store(ref8(y, i))
+		}
+	}
+	leave()
+	plainSwishGrad(y[i:], x[i:], e[i:], k)
+}
+
+// geluGrad is the derivative of x·Φ(x) where e = exp(−x²/2).
+func geluGrad(y, x, e []float32) {
+	n, i := len(x), 0
+	y, e = y[:n], e[:n]
+	if narrow {
+		one, half, zero := archsimd.BroadcastFloat32x8(1), archsimd.BroadcastFloat32x8(0.5), archsimd.BroadcastFloat32x8(0)
+		scale, far, peak := archsimd.BroadcastFloat32x8(erfP/math.Sqrt2), archsimd.BroadcastFloat32x8(geluFar), archsimd.BroadcastFloat32x8(normalPeak)
+		a5, a4, a3 := archsimd.BroadcastFloat32x8(erfA5), archsimd.BroadcastFloat32x8(erfA4), archsimd.BroadcastFloat32x8(erfA3)
+		a2, a1 := archsimd.BroadcastFloat32x8(erfA2), archsimd.BroadcastFloat32x8(erfA1)
+		for ; i <= n-8; i += 8 {
+			v, d := load8(x, i), load8(e, i)
+			t := one.Div(v.Max(zero.Sub(v)).MulAdd(scale, one))
+			low := t.MulAdd(a5, a4).MulAdd(t, a3).MulAdd(t, a2).MulAdd(t, a1).Mul(t).Mul(d).Mul(half) // Φ(−|x|)
+			cdf := one.Sub(low).Merge(low, v.Greater(zero))
+			far.Min(zero.Sub(far).Max(v)).Mul(d).MulAdd(peak, cdf).Store(ref8(y, i))
+		}
+	}
+	leave()
+	plainGELUGrad(y[i:], x[i:], e[i:])
 }
 
 // ScaleShift is y = x·scale + shift.
@@ -428,7 +513,7 @@ func Peak(rounds int) float32 {
 	case wide:
 		return peak512(rounds)
 	case narrow:
-		return peak256(2 * rounds)
+		return peak256(4 * rounds)
 	}
 	return plainPeak(rounds)
 }

@@ -56,6 +56,29 @@ func GELU(y, x []float32) {
 	}
 }
 
+// SwishGrad is the derivative of x·sigmoid(k·x).
+func SwishGrad(y, x []float32, k float32) {
+	var e [block]float32
+	for len(x) > 0 {
+		n := min(len(x), block)
+		Exp(e[:n], x[:n], -k, 0)
+		swishGrad(y[:n], x[:n], e[:n], k)
+		x, y = x[n:], y[n:]
+	}
+}
+
+// GELUGrad is the derivative of x·Φ(x), Φ the normal distribution's, to 3e-7.
+func GELUGrad(y, x []float32) {
+	var e [block]float32
+	for len(x) > 0 {
+		n := min(len(x), block)
+		Mul(e[:n], x[:n], x[:n])
+		Exp(e[:n], e[:n], -0.5, 0)
+		geluGrad(y[:n], x[:n], e[:n])
+		x, y = x[n:], y[n:]
+	}
+}
+
 // Softmax turns x into exp(scale·x)/Σexp(scale·x); all 0 where every x is −∞.
 func Softmax(x []float32, scale float32) {
 	top := scale * Max(x)

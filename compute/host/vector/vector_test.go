@@ -44,6 +44,26 @@ func TestFunctions(t *testing.T) {
 		near(t, "silu", y, 1e-6, func(i int) float64 { return at(x, i) / (1 + math.Exp(-1.702*at(x, i))) })
 		GELU(y, x)
 		near(t, "gelu", y, 1e-6, func(i int) float64 { return at(x, i) * 0.5 * (1 + math.Erf(at(x, i)/math.Sqrt2)) })
+		SwishGrad(y, x, 1.702)
+		near(t, "derivative of swish", y, 1e-6, func(i int) float64 {
+			s := 1 / (1 + math.Exp(-1.702*at(x, i)))
+			return s + 1.702*at(x, i)*s*(1-s)
+		})
+		GELUGrad(y, x)
+		near(t, "derivative of gelu", y, 1e-6, func(i int) float64 {
+			v := at(x, i)
+			return 0.5*(1+math.Erf(v/math.Sqrt2)) + v*math.Exp(-v*v/2)/math.Sqrt(2*math.Pi)
+		})
+		Sub(y, x, z)
+		near(t, "sub", y, 0, func(i int) float64 { return float64(x[i] - z[i]) })
+		copy(y, m)
+		AddScaled(y, x, 0.7)
+		near(t, "add scaled", y, 1e-6, func(i int) float64 { return at(m, i) + float64(float32(0.7))*at(x, i) })
+		dot := 0.0
+		for i := range x {
+			dot += at(x, i) * at(z, i)
+		}
+		near(t, "dot", []float32{Dot(x, z)}, 1e-4, func(int) float64 { return dot })
 		Add(y, x, z)
 		near(t, "add", y, 0, func(i int) float64 { return float64(x[i] + z[i]) })
 		Mul(y, x, z)
@@ -187,7 +207,10 @@ func BenchmarkPeak(b *testing.B) {
 func BenchmarkTile(b *testing.B) {
 	const k = 320
 	x, w, c := normal(Rows*k, 1), normal(k*Columns, 1), make([]float32, Rows*Columns)
-	left := &Left{&x[0], &x[k], &x[2*k], &x[3*k]}
+	left := &Left{}
+	for r := range left {
+		left[r] = &x[r*k]
+	}
 	for b.Loop() {
 		Tile(k, left, w, c, Columns, Columns, true)
 	}

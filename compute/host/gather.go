@@ -1,0 +1,101 @@
+package host
+
+import (
+	"math"
+
+	"atelier/compute"
+	"atelier/compute/host/vector"
+)
+
+// gatherGrad adds rows of dy up where they were taken from: each core has some of the rows of the result and passes over all
+// indices in order. It is nil for a gather of single elements.
+func (e *executable) gatherGrad(s step) func() error {
+	at := s.node.Attr.(*compute.GatherGradAttr)
+	inner := at.Shape[at.Axis+1:].Size()
+	if inner < 4 {
+		return nil
+	}
+	extent, ids, dy := at.Shape[at.Axis], s.in[1], s.in[0]
+	return e.each(len(s.out)/inner, max(elementGrain/inner, 1), func(lo, hi int) {
+		clear(s.out[lo*inner : hi*inner])
+		for outer := lo / extent; outer*extent < hi; outer++ {
+			for k, id := range ids {
+				row := outer*extent + clampIndex(id, extent)
+				if row >= lo && row < hi {
+					y := s.out[row*inner:][:inner]
+					vector.Add(y, y, dy[(outer*len(ids)+k)*inner:][:inner])
+				}
+			}
+		}
+	})
+}
+
+// clampIndex is the row that id selects among n.
+func clampIndex(id float32, n int) int {
+	switch {
+	case !(id > 0):
+		return 0
+	case id >= float32(n):
+		return n - 1
+	}
+	return int(id)
+}
+
+// resizeNearestGrad adds up the pixels that each pixel was copied to. It is nil where the map is not by whole factors.
+func (e *executable) resizeNearestGrad(s step) func() error {
+	dy, x := s.node.In[0].Shape(), s.node.Shape()
+	fh, fw, c := dy[1]/max(x[1], 1), dy[2]/max(x[2], 1), x[3]
+	if fh < 1 || fw < 1 || fh*x[1] != dy[1] || fw*x[2] != dy[2] {
+		return nil
+	}
+	return e.each(x[0]*x[1]*x[2], max(elementGrain/c, 1), func(lo, hi int) {
+		for p := lo; p < hi; p++ {
+			y := s.out[p*c:][:c]
+			clear(y)
+			line, column := p/x[2], p%x[2]
+			for i := range fh {
+				for j := range fw {
+					vector.Add(y, y, s.in[0][((line*fh+i)*dy[2]+column*fw+j)*c:][:c])
+				}
+			}
+		}
+	})
+}
+
+// crossEntropy gives a cross_entropy node or its gradient.
+func (e *executable) crossEntropy(s step) func() error {
+	c, smooth := s.node.In[0].Shape().Last(), s.node.Attr.(*compute.CrossEntropyAttr).Smoothing
+	gradient := s.node.Op.Name == "cross_entropy_grad"
+	spaces := e.rowSpaces(c)
+	return e.each(len(s.in[1]), max(elementGrain/c, 1), func(lo, hi int) {
+		w := <-spaces
+		for r := lo; r < hi; r++ {
+			x, id := s.in[0][r*c:][:c], s.in[1][r]
+			switch {
+			case id < 0 && gradient:
+				clear(s.out[r*c:][:c])
+				continue
+			case id < 0:
+				s.out[r] = 0
+				continue
+			}
+			target, y := clampIndex(id, c), w
+			if gradient {
+				y = s.out[r*c:][:c]
+			}
+			top := vector.Max(x)
+			sum := vector.Exp(y, x, 1, -top)
+			if !gradient {
+				s.out[r] = float32(math.Log(float64(sum)) + (1-smooth)*float64(top-x[target]) + smooth*(float64(top)-float64(vector.Sum(x))/float64(c)))
+				continue
+			}
+			dy, even := s.in[2][r], float32(smooth/float64(c))
+			scale := dy / sum
+			for k, v := range y {
+				y[k] = scale*v - dy*even
+			}
+			y[target] -= dy * float32(1-smooth)
+		}
+		spaces <- w
+	})
+}
