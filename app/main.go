@@ -31,6 +31,7 @@ type commands struct {
 	Doctor  doctorCmd        `cmd:"" help:"Describe this machine and check every kernel against its definition."`
 	Bench   benchCmd         `cmd:"" help:"Time the kernels against this machine's own ceilings."`
 	Probe   probeCmd         `cmd:"" help:"Run one part of a model on given tensors."`
+	Models  modelsCmd        `cmd:"" help:"See, link, bring in and download models."`
 	Ver     kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
