@@ -69,6 +69,8 @@ type imageCmd struct {
 
 	RNG             string   `name:"rng" help:"Who draws the noise: atelier, cpu (torch's, as in ComfyUI and diffusers) or nv (an NVIDIA card's, as in A1111)."`
 	Eta             *float64 `help:"Share of the noise drawn anew at every step, 0-1; without it the sampler's own (0 for ddim, 1 for ancestral and SDE samplers)."`
+	Spacing         string   `help:"Spacing of timesteps: leading, trailing or linspace (as A1111's and ComfyUI's Euler has it); without it the model's own."`
+	ZeroSNR         bool     `name:"zero-snr" help:"Begin from pure noise (zero terminal signal-to-noise ratio), as models that were trained for it do by themselves."`
 	ClipSkip        int      `help:"Layer of the text encoder counted from its end, 1-12; 1 is the last."`
 	GuidanceRescale float64  `help:"How much of the contrast that guidance adds is taken back, 0-1."`
 	Wildcards       string   `placeholder:"DIR" help:"Folder of text files: __name__ in a prompt becomes a line of name.txt."`
@@ -114,6 +116,8 @@ type made struct {
 	Sched   string             `json:"schedule"`
 	RNG     string             `json:"rng"`
 	Eta     *float64           `json:"eta,omitempty"`
+	Spacing string             `json:"spacing,omitempty"`
+	ZeroSNR bool               `json:"zero_snr,omitempty"`
 	Skip    int                `json:"clip_skip"`
 	Rescale float64            `json:"guidance_rescale"`
 	Prompts []string           `json:"prompts"`
@@ -204,7 +208,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 	r := res.Request
 	m := made{Seed: res.Seeds[0], Seeds: res.Seeds, Seconds: res.Seconds, Device: res.Device, Peak: res.PeakBytes, Model: res.Model,
 		Width: res.Images[0].Rect.Dx(), Height: res.Images[0].Rect.Dy(), Steps: r.Steps, CFG: r.CFG, Sampler: r.Sampler, Sched: r.Schedule,
-		RNG: r.RNG, Eta: r.Eta, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask, Control: c.Control, Warn: res.Warnings}
+		RNG: r.RNG, Eta: r.Eta, Spacing: r.Spacing, ZeroSNR: r.ZeroSNR, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask, Control: c.Control, Warn: res.Warnings}
 	if res.Edited {
 		m.Strong = r.Strength
 	}
@@ -218,7 +222,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder, error) {
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
-		RNG: c.RNG, Eta: c.Eta, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
+		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
 	if err := c.words(&req, pipe); err != nil {
 		return req, nil, err
 	}
@@ -245,11 +249,11 @@ func (c *imageCmd) words(req *pipeline.Request, pipe pipeline.Pipeline) error {
 		req.Wildcards = os.DirFS(c.Wildcards)
 	}
 	for _, path := range c.Embedding {
-		p, ok := pipe.(*pipeline.Text2Image)
+		t, ok := pipe.(*pipeline.Text2Image)
 		if !ok {
-			return fmt.Errorf("--embedding %s is a learned word, and %s reads no words in that way", path, pipe.Info().Name)
+			return fmt.Errorf("%s reads no prompts, and so learns no words: leave --embedding out", pipe.Info().Name)
 		}
-		if err := p.LearnFile(path); err != nil {
+		if err := t.LearnFile(path); err != nil {
 			return err
 		}
 	}
@@ -271,11 +275,11 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 		}
 		return nil
 	}
-	if req.Init, err = readPixels(c.Init, "image01"); err != nil || c.Mask == "" {
+	if req.Init, err = readPixels(c.Init, "image01", "image"); err != nil || c.Mask == "" {
 		req.Strength = c.Strength
 		return err
 	}
-	req.Mask, err = readPixels(c.Mask, "mask")
+	req.Mask, err = readPixels(c.Mask, "mask", "mask_image")
 	req.Strength, req.OnlyMasked = c.Strength, c.OnlyMask
 	// A flag's 0 is none, where a request's 0 is the usual.
 	if req.MaskBlur = c.MaskBlur; c.MaskBlur == 0 {
@@ -292,7 +296,7 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	if c.Control == "" || c.ControlImage == "" {
 		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
 	}
-	picture, err := readPixels(c.ControlImage, "control")
+	picture, err := readPixels(c.ControlImage, "control", "controlnet_cond", "control_image", "image01")
 	if err != nil {
 		return nil, err
 	}
@@ -311,8 +315,9 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	return m.Close, nil
 }
 
-// readPixels reads a picture file, or a picture of numbers in [0, 1], B C H W, from a safetensors file.
-func readPixels(path, tensor string) (*pipeline.Pixels, error) {
+// readPixels reads a picture file, or a picture of numbers in [0, 1], 1 C H W, from a safetensors file: the first tensor there
+// that has one of the names.
+func readPixels(path string, names ...string) (*pipeline.Pixels, error) {
 	if strings.ToLower(filepath.Ext(path)) != ".safetensors" {
 		m, err := dataset.ReadPicture(path)
 		if err != nil {
@@ -320,12 +325,23 @@ func readPixels(path, tensor string) (*pipeline.Pixels, error) {
 		}
 		return pipeline.PixelsOf(m), nil
 	}
-	t, err := readTensor(path, tensor)
+	all, err := readTensors(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(t.Shape) != 4 || t.Shape[0] != 1 {
-		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", tensor, path, t.Shape)
+	name := names[0]
+	for _, n := range names {
+		if _, ok := all[n]; ok {
+			name = n
+			break
+		}
+	}
+	t, ok := all[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s has no tensor %s; it has %v", path, strings.Join(names, " or "), slices.Sorted(maps.Keys(all)))
+	case len(t.Shape) != 4 || t.Shape[0] != 1:
+		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", name, path, t.Shape)
 	}
 	p := &pipeline.Pixels{C: t.Shape[1], H: t.Shape[2], W: t.Shape[3]}
 	for i := range p.W * p.H {

@@ -62,6 +62,7 @@ type modelsListCmd struct {
 	Kind   string `help:"Only one kind: checkpoint, unet, vae, text_encoder, lora, controlnet, upscaler, embedding, taesd or llm."`
 	Family string `help:"Only a family, by the beginning of its name."`
 	Usable bool   `help:"Only what this version can work with."`
+	Hash   bool   `help:"Compute the hashes that are not known yet, which reads every file once."`
 	Sort   string `enum:"name,size,family,kind,params,date" default:"name" help:"Order: name, size, family, kind, params or date."`
 	JSON   bool   `name:"json" help:"Print one JSON object."`
 
@@ -70,11 +71,16 @@ type modelsListCmd struct {
 
 // Run prints the list.
 func (c *modelsListCmd) Run(ctx context.Context) error {
-	_, entries, problems, err := scanned(ctx, c.JSON)
+	s, entries, problems, err := scanned(ctx, c.JSON)
 	if err != nil {
 		return err
 	}
 	list := modelstore.Search(entries, modelstore.Query{Words: c.words, Kind: modelstore.Kind(c.Kind), Family: c.Family, Usable: c.Usable, Sort: c.Sort})
+	if c.Hash {
+		if err := hashAll(ctx, s, list, c.JSON); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		return printJSON(struct {
 			Models   []modelstore.Entry   `json:"models"`
@@ -87,6 +93,25 @@ func (c *modelsListCmd) Run(ctx context.Context) error {
 	}
 	if len(problems) > 0 {
 		fmt.Fprintf(os.Stderr, "atelier: %d things were in the way; see them with models scan\n", len(problems))
+	}
+	return nil
+}
+
+// hashAll fills in the hashes that a list lacks; models that cannot be read keep none.
+func hashAll(ctx context.Context, s *modelstore.Store, list []modelstore.Entry, quiet bool) error {
+	bar := newProgressBar(quiet)
+	defer bar.done()
+	for i := range list {
+		start := time.Now()
+		h, err := s.Hash(ctx, list[i].Path, func(done, all int64) {
+			bar.write(byteLine("hash", done, all, float64(done)/time.Since(start).Seconds(), 0) + "  " + list[i].Name)
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			list[i].Hashes = h
+		}
 	}
 	return nil
 }
@@ -187,7 +212,7 @@ func (c *modelsInfoCmd) Run(ctx context.Context) error {
 	if e.Memory.Bytes > 0 {
 		text := fmt.Sprintf("%s, %s", compute.FormatBytes(e.Memory.Bytes), e.Memory.Basis)
 		if e.Memory.Least > 0 {
-			text += fmt.Sprintf("; %s with one network at a time", compute.FormatBytes(e.Memory.Least))
+			text += fmt.Sprintf("; %s at the least, with weights that take turns on the device", compute.FormatBytes(e.Memory.Least))
 		}
 		row("Needs", text)
 	}
@@ -428,6 +453,9 @@ func (c *modelsDownloadCmd) Run(ctx context.Context) error {
 		list = append(list, fetched{st.Path, st.Have, st.SHA256, st.State, message(err)})
 	}
 	bar.done()
+	if err := noteHashes(ctx, s, list); err != nil {
+		return err
+	}
 	if c.JSON {
 		return errors.Join(printJSON(append([]fetched{}, list...)), failed)
 	}
@@ -444,6 +472,24 @@ func (c *modelsDownloadCmd) Run(ctx context.Context) error {
 		fmt.Println("There is nothing to download: all files are there.")
 	}
 	return failed
+}
+
+// noteHashes puts what has come into the list of models, with the hashes that it was checked by.
+func noteHashes(ctx context.Context, s *modelstore.Store, list []fetched) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if _, _, err := s.Scan(ctx, nil); err != nil {
+		return err
+	}
+	for _, f := range list {
+		if f.State == download.Done && f.SHA256 != "" {
+			if err := s.Checked(f.Path, f.SHA256); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // fetched is what download --json prints of a file.

@@ -61,6 +61,21 @@ func (s *Store) keepHashes(path string, h Hashes) error {
 	return nil
 }
 
+// Checked keeps the SHA-256 that a download was checked by, so that the file is not read again. Other files than models pass.
+func (s *Store) Checked(path, sha256 string) error {
+	s.mu.Lock()
+	c, known := s.cache.Models[path]
+	s.mu.Unlock()
+	if !known || c.SHA256 != "" || len(sha256) != 64 {
+		return nil
+	}
+	return s.keepHashes(path, hashesOf(sha256))
+}
+
+func hashesOf(sha256 string) Hashes {
+	return Hashes{SHA256: sha256, Short: sha256[:10], AutoV2: strings.ToUpper(sha256[:10])}
+}
+
 // HashLater hashes models in the background, one after the other, until ctx ends. told is called for each, from another goroutine.
 func (s *Store) HashLater(ctx context.Context, paths []string, told func(path string, h Hashes, err error)) {
 	go func() {
@@ -138,9 +153,7 @@ func hashFiles(ctx context.Context, files []string, progress func(done, all int6
 		}
 		headless = headless && skip >= 0
 	}
-	h := Hashes{SHA256: hexOf(whole)}
-	h.Short = h.SHA256[:10]
-	h.AutoV2 = strings.ToUpper(h.Short)
+	h := hashesOf(hexOf(whole))
 	if headless {
 		h.AutoV3 = strings.ToUpper(hexOf(body)[:12])
 	}

@@ -137,8 +137,8 @@ func places(program Program, path string, tell func(path, problem string)) []pla
 	case ComfyUI:
 		return comfyPlaces(path, tell)
 	case LMStudio:
-		if models := filepath.Join(path, "models"); published(models) {
-			path = models
+		if models := filepath.Join(path, "models"); dirNames(models) != nil {
+			path = models // the program's own files lie beside it
 		}
 		return []place{{dir: path}}
 	case HuggingFace:

@@ -675,6 +675,12 @@ func TestDownloadFromTheCatalogue(t *testing.T) {
 	if e, _ := scan(t, s); len(e) != 2 || e[0].Kind != LoRA || filepath.Dir(e[0].Path) != filepath.Join(s.Own(), "loras") {
 		t.Errorf("%+v", e)
 	}
+	if err := s.Checked(requests[0].Path, requests[0].SHA256); err != nil {
+		t.Error(err)
+	}
+	if e, err := s.Find("x"); err != nil || e.Short != requests[0].SHA256[:10] {
+		t.Errorf("%+v, %v", e, err)
+	}
 	if again, err := s.Requests(o); err != nil || len(again) != 0 {
 		t.Errorf("what is there is asked for again: %v, %v", again, err)
 	}

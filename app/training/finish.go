@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -69,6 +70,7 @@ func (s *stage) finish(ctx context.Context) (*Outcome, error) {
 	if err := writeJSON(filepath.Join(s.dir, resultFile), o); err != nil {
 		return nil, err
 	}
+	os.Remove(filepath.Join(s.dir, previousFile)) // the end was reached, so the last state is sound
 	s.tell(Event{What: EventDone, Loss: o.Loss, Validation: o.Validation, Path: o.Product})
 	return &o, nil
 }

@@ -110,8 +110,10 @@ type subject struct {
 	params                  []*nn.Param
 	loss                    train.Loss
 	width, height, channels int
-	random                  bool // the loss of a picture depends on what is drawn: validation looks several times
-	bits                    bool // the loss is the bits that a number of a picture costs
+	step                    int                        // widths and heights of buckets are multiples of it
+	resize                  func(sizes []dataset.Size) // says the sizes of batches, by variant of the loss; nil where there is one
+	random                  bool                       // the loss of a picture depends on what is drawn: validation looks several times
+	bits                    bool                       // the loss is the bits that a number of a picture costs
 	inputs                  func(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error)
 	// sample draws the pictures that show the state of training; averages says that the parameters' averages are meant.
 	sample func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]shot, error)

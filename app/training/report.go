@@ -30,7 +30,7 @@ func (s *stage) writeReport(o *Outcome, evaluation *report.Evaluation) (string, 
 	}
 	page := &report.Page{
 		Title: o.Name,
-		Intro: fmt.Sprintf("A %s, trained for %s on %s. What was made: %s. The recipe is in %s.", strings.ReplaceAll(o.Kind, "_", " "), span(o.Seconds), o.Device, filepath.Base(o.Product), recipeFile),
+		Intro: fmt.Sprintf("Kind: %s, %s. Trained for %s on %s. What was made: %s. The recipe is in %s.", o.Kind, s.kind.about, span(o.Seconds), o.Device, filepath.Base(o.Product), recipeFile),
 	}
 	page.Sections = append(page.Sections, report.Section{Title: "Training", Tables: []report.Table{figuresTable(o)}, Charts: charts(events)}, s.samplesSection(events))
 	if len(o.Folds) > 0 {

@@ -2,7 +2,11 @@ package training
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"image"
+	"image/png"
 	"math"
 	"os"
 	"os/exec"
@@ -11,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"atelier/app/dataset"
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
@@ -200,6 +205,42 @@ func TestResumeIsExact(t *testing.T) {
 	_, err = cancelled.Train(t.Context(), device(t), Options{})
 	must(t, err)
 	sameState(t, through, cancelled)
+}
+
+// TestBuckets trains at the shapes that the pictures have, stops in the middle, and ends in the same bits.
+func TestBuckets(t *testing.T) {
+	data := pictures(t, 6)
+	for i := range 6 { // wide, tall and square ones
+		m := image.NewNRGBA(image.Rect(0, 0, 16+16*(i%2), 16+16*(i/2%2)))
+		for k := range m.Pix {
+			m.Pix[k] = uint8(k*(i+3)) | 15
+		}
+		f, err := os.Create(filepath.Join(data, fmt.Sprintf("p%02d.png", i)))
+		must(t, err)
+		must(t, png.Encode(f, m))
+		must(t, f.Close())
+	}
+	r := recipe(t, "lora", smallModel(t), data)
+	r.Data.Buckets, r.Samples.Seeds, r.Train.Batch = true, []uint64{}, 1
+	through, stopped := create(t, r), create(t, r)
+	o, err := through.Train(t.Context(), device(t), Options{})
+	must(t, err)
+	_, err = stopped.Train(t.Context(), device(t), Options{Steps: 2})
+	must(t, err)
+	_, err = stopped.Train(t.Context(), device(t), Options{})
+	must(t, err)
+	sameState(t, through, stopped)
+	var report dataset.Report
+	text, err := os.ReadFile(filepath.Join(through.Folder, dataFile))
+	must(t, err)
+	must(t, json.Unmarshal(text, &report))
+	if len(report.Buckets) != 3 || o.Steps != 6 {
+		t.Errorf("buckets %v, steps %d", report.Buckets, o.Steps)
+	}
+	r.Kind = "gan"
+	if _, err := r.Fill(); err == nil || !strings.Contains(err.Error(), "data.buckets") {
+		t.Errorf("buckets for a GAN: %v", err)
+	}
 }
 
 // TestPause holds that a pause comes between steps, leaves the state on the disk, and ends.

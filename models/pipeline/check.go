@@ -49,7 +49,8 @@ func Check(m *catalog.Model) error {
 }
 
 // Predict is the device memory in bytes that a whole model needs to make one guided picture of its own size, with all its
-// networks on the device at once, and with one at a time, which is the least. Nothing is allocated.
+// networks on the device at once, and the least with which it can be made, one network at a time with its weights streamed. Nothing
+// is allocated.
 func Predict(m *catalog.Model, lim compute.Limits) (all, least int64, err error) {
 	p, err := newParts(m)
 	if err != nil {
@@ -61,9 +62,9 @@ func Predict(m *catalog.Model, lim compute.Limits) (all, least int64, err error)
 	if n <= 0 {
 		n = usual
 	}
-	st, err := p.compile(lim, setting{h: n, w: n, guided: true})
+	st, err := p.compile(lim, setting{h: n, w: n, guided: true, chunks: 1, skip: 1})
 	if err != nil {
 		return 0, 0, err
 	}
-	return st.memory(st.all()...), st.largest(), nil
+	return st.memory(st.all()...), st.least(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -15,7 +16,11 @@ func (a *adapters) hashes(list []LoRA) map[string]string {
 	out := map[string]string{}
 	for _, l := range list {
 		if h := adapterHash(a.open[l.Name].path); h != "" {
-			out[strings.NewReplacer(":", "", ",", "").Replace(filepath.Base(l.Name))] = h
+			name := filepath.Base(l.Name)
+			if ending := filepath.Ext(name); slices.Contains(loraEndings, ending) {
+				name = strings.TrimSuffix(name, ending)
+			}
+			out[strings.NewReplacer(":", "", ",", "").Replace(name)] = h
 		}
 	}
 	return out

@@ -331,10 +331,20 @@ func randomColour(r *rand.Rand) [3]float64 {
 	return hue
 }
 
+// lookSteps chooses the steps after which a preview is decoded, with the small decoder where there is one.
+func (s *stages) lookSteps(steps int) map[int]bool {
+	step := s.denoise.plan.FLOPs()
+	if s.look != nil {
+		return decodeSteps(steps, step, s.look.plan.FLOPs(), steps)
+	}
+	const most = 4
+	return decodeSteps(steps, step, s.decode.plan.FLOPs(), most)
+}
+
 // decodeSteps chooses the steps after which a preview is decoded rather than mapped: as many as fit into a twentieth of
-// the work, at most four, spread over the last 60 % of the steps. It gives their numbers, counted from 1.
-func decodeSteps(steps int, stepFLOPs, decodeFLOPs float64) map[int]bool {
-	const share, most = 0.05, 4
+// the work, at most most, spread over the last 60 % of the steps. It gives their numbers, counted from 1.
+func decodeSteps(steps int, stepFLOPs, decodeFLOPs float64, most int) map[int]bool {
+	const share = 0.05
 	chosen := map[int]bool{}
 	if decodeFLOPs <= 0 {
 		return chosen

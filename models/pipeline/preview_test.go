@@ -3,10 +3,16 @@ package pipeline
 import (
 	"context"
 	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"atelier/compute"
 	"atelier/compute/host"
+	"atelier/models/catalog"
+	"atelier/models/checkpoint"
 	"atelier/models/diffusion"
 	"atelier/models/nn"
 	"atelier/models/vae"
@@ -142,5 +148,69 @@ func TestCalibrate(t *testing.T) {
 		if v-v != 0 {
 			t.Fatal("the fit is not finite")
 		}
+	}
+}
+
+// writeTiny writes a decoder of the TAESD family from four latents to so many colours, twice as large.
+func writeTiny(t *testing.T, path string, out int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(8, 9))
+	var list []checkpoint.Tensor
+	add := func(name string, shape ...int) {
+		x := make([]float32, compute.Shape(shape).Size())
+		for i := range x {
+			x[i] = float32(r.NormFloat64() * 0.1)
+		}
+		list = append(list, checkpoint.NewF32(name, shape, x))
+	}
+	conv := func(name string, out, in int, bias bool) {
+		if add(name+".weight", out, in, 3, 3); bias {
+			add(name+".bias", out)
+		}
+	}
+	conv("1", 8, 4, true)
+	for _, k := range []string{"0", "2", "4"} {
+		conv("3.conv."+k, 8, 8, true)
+	}
+	conv("5", 8, 8, false)
+	conv("6", out, 8, true)
+	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	must(t, checkpoint.Write(path, list, nil))
+}
+
+// TestTinyPreview puts a tiny decoder beside a model: it makes the previews, and the picture stays the same.
+func TestTinyPreview(t *testing.T) {
+	dir := writeSmall(t)
+	run := func() (previews, decoded int, pix []uint8) {
+		t.Helper()
+		m, err := catalog.Open(dir, catalog.Options{})
+		must(t, err)
+		defer m.Close()
+		p, err := NewText2Image(newHost(t, host.Options{}), m)
+		must(t, err)
+		defer p.Close()
+		r, err := p.Run(context.Background(), Request{Prompt: "a horse", Seed: 1, Steps: 40}, func(g Progress) {
+			if g.Phase == "denoise" && g.Preview != nil {
+				previews++
+			}
+		})
+		must(t, err)
+		if p.parts.tiny != nil {
+			decoded = len(p.stages.lookSteps(40))
+		}
+		return previews, decoded, r.Images[0].Pix
+	}
+	_, none, before := run()
+	writeTiny(t, filepath.Join(dir, "taesd", "taesd_decoder.safetensors"), 3)
+	if _, decoded, _ := run(); none != 0 || decoded != 0 {
+		t.Error("a decoder of other channels is taken")
+	}
+	writeTiny(t, filepath.Join(dir, "taesd", "taesd_decoder.safetensors"), 4)
+	previews, decoded, after := run()
+	if previews == 0 || decoded == 0 {
+		t.Errorf("%d previews, %d of them by the tiny decoder", previews, decoded)
+	}
+	if !slices.Equal(before, after) {
+		t.Error("the picture is another with previews by a tiny decoder")
 	}
 }

@@ -108,6 +108,9 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 
 // prepareWords makes the device hold what picture i needs, and encodes its words.
 func (j *job) prepareWords(ctx context.Context, i int) error {
+	if i == 0 {
+		j.enter("load")
+	}
 	r := j.Request.picture(i)
 	var err error
 	if j.script, err = newScript(r); err != nil {
@@ -118,7 +121,9 @@ func (j *job) prepareWords(ctx context.Context, i int) error {
 	}
 	j.warnings = append(j.warnings, j.learnNamed(j.script.prompt, j.script.negative)...)
 	if s := j.setting(r); i == 0 || s != j.stages.setting {
-		j.enter("load")
+		if i > 0 {
+			j.enter("load")
+		}
 		if err := j.prepare(ctx, s); err != nil {
 			return err
 		}
@@ -255,7 +260,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 	j.total = calls * j.Batch
 	j.picks, j.decoded = nil, false
 	if j.stages.together {
-		j.picks = decodeSteps(calls, j.stages.denoise.plan.FLOPs(), j.stages.decode.plan.FLOPs())
+		j.picks = j.stages.lookSteps(calls)
 	}
 	for ; c < len(times); c++ {
 		start := time.Now()
@@ -368,10 +373,16 @@ func (j *job) look(ctx context.Context, c int, denoised []float32) (*image.NRGBA
 	}
 	h, w := s.h*v.Factor(), s.w*v.Factor()
 	picture := make([]float32, h*w*v.OutChannels)
-	if err := s.run(ctx, j.dev, s.decode, map[string][]float32{"latents": j.unscale(last)}, map[string][]float32{"picture": picture}); err != nil {
+	decoder, in := s.decode, j.unscale(last)
+	if s.look != nil {
+		decoder, in = s.look, last // which knows latents of unit variance, and gives [0, 1]
+	}
+	if err := s.run(ctx, j.dev, decoder, map[string][]float32{"latents": in}, map[string][]float32{"picture": picture}); err != nil {
 		return nil, err
 	}
 	j.decoded = true
-	fromSigned(picture)
+	if s.look == nil {
+		fromSigned(picture)
+	}
 	return toPicture(picture, w, h, v.OutChannels), nil
 }

@@ -247,7 +247,7 @@ func (t *Text2Image) checkExtras(r Request) error {
 
 // newSampler begins a run of a request's sampler.
 func (t *Text2Image) newSampler(r Request) (diffusion.Sampler, error) {
-	return diffusion.NewWith(t.parts.scheduler, diffusion.Options{Sampler: r.Sampler, Schedule: r.Schedule, Steps: r.Steps, Eta: r.Eta})
+	return diffusion.NewWith(t.parts.scheduler, diffusion.Options{Sampler: r.Sampler, Schedule: r.Schedule, Steps: r.Steps, Eta: r.Eta, Spacing: r.Spacing, ZeroSNR: r.ZeroSNR})
 }
 
 // picture is the request for picture i of a batch alone.

@@ -24,6 +24,8 @@ type Request struct {
 	RNG              string  // who draws the noise: id as in RNGs(), "atelier", "cpu" or "nv"
 
 	Eta             *float64 // share of the noise that is drawn anew at every step; nil is the sampler's own
+	Spacing         string   // of timesteps: "leading", "trailing" or "linspace"; "" is the model's own
+	ZeroSNR         bool     // begin from pure noise, as models that were trained for it do by themselves
 	ClipSkip        int      // 1 takes the text encoder's last layer, 2 the one before, …
 	GuidanceRescale float64  // 0–1: how much of the contrast that guidance adds is taken back
 	LoRAs           []LoRA   // beside those that the prompt names
