@@ -260,6 +260,15 @@ func (w *Workspace) listDownloads() {
 	if arrived && w.work == nil {
 		w.Scan()
 	}
+	if active > 0 && !w.polling { // a download that connects says nothing of itself
+		w.polling = true
+		time.AfterFunc(time.Second, func() {
+			w.config.Post(func() {
+				w.polling = false
+				w.listDownloads()
+			})
+		})
+	}
 }
 
 func loadRow(l load) kit.Item {

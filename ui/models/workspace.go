@@ -49,6 +49,7 @@ type Workspace struct {
 	here      map[string]bool    // offers that are on this machine, by id
 	loads     []load
 	standing  standing
+	polling   bool
 	thumbs    map[string]*thumb // by path
 	work      context.CancelFunc
 	working   string // what goes on in the background
