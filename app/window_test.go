@@ -257,17 +257,22 @@ func TestTrainInTheWindow(t *testing.T) {
 	d := newDesk(t, 1280, 800)
 	beats := filepath.Join(d.dir, "beats")
 	leaveSettings(t, d.dir)
-	folder := filepath.Join(d.dir, "dots")
+	folder, err := os.MkdirTemp("", "dots") // a path without capitals, which are not typed reliably
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
 	drawDots(t, folder, 12)
 	d.start(bin, "ATELIER_HEARTBEAT="+beats)
 	d.window(20 * time.Second)
 	d.wait(20*time.Second, "a drawn window", func() bool { return distinct(d.screen()) > 20 })
 
 	d.do("key", "alt+2")
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(time.Second)
 	d.do("mousemove", "160", "91", "click", "1")
-	time.Sleep(200 * time.Millisecond)
-	d.do("type", "--delay", "15", folder)
+	time.Sleep(500 * time.Millisecond)
+	d.do("type", "--delay", "30", folder)
+	time.Sleep(300 * time.Millisecond)
 	d.do("key", "Return")
 	amber := func(x, y int) bool { // the Train button is live
 		c := d.screen().RGBAAt(x, y)
@@ -278,7 +283,7 @@ func TestTrainInTheWindow(t *testing.T) {
 
 	begin := time.Now()
 	d.do("mousemove", "200", "743", "click", "1")
-	run := filepath.Join(d.dir, ".local", "share", "atelier", "training", "dots")
+	run := filepath.Join(d.dir, ".local", "share", "atelier", "training", filepath.Base(folder))
 	steps := func() int {
 		events, err := training.ReadLog(filepath.Join(run, "log.jsonl"))
 		if err != nil {
