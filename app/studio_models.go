@@ -10,6 +10,7 @@ import (
 	"atelier/app/modelstore"
 	"atelier/models/catalog"
 	"atelier/models/pipeline"
+	"atelier/ui"
 )
 
 // choice is a model that the window offers.
@@ -84,7 +85,11 @@ func (s *studio) pipe(name string) (pipeline.Pipeline, error) {
 func (s *studio) SetEntries(entries []modelstore.Entry) {
 	here := map[string]bool{"": true}
 	folders := map[string][]string{}
+	var adapters []ui.Named
 	for _, e := range entries {
+		if words := wordsFor(e); words != "" && e.Problem == "" {
+			adapters = append(adapters, ui.Named{ID: words, Label: e.Name})
+		}
 		kind := map[modelstore.Kind]string{modelstore.LoRA: "loras", modelstore.Embedding: "embeddings"}[e.Kind]
 		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
 			folders[kind] = append(folders[kind], dir)
@@ -100,8 +105,30 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.linked = folders
+	s.linked, s.adapters = folders, adapters
 	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
+}
+
+// wordsFor is what a prompt says to have an adapter or a learned word; empty for other models.
+func wordsFor(e modelstore.Entry) string {
+	switch e.Kind {
+	case modelstore.LoRA:
+		words := "<lora:" + stem(e.Path) + ":1>"
+		if len(e.Triggers) > 0 {
+			words = e.Triggers[0] + " " + words
+		}
+		return words
+	case modelstore.Embedding:
+		return stem(e.Path)
+	}
+	return ""
+}
+
+// Adapters lists what prompts can name.
+func (s *studio) Adapters() []ui.Named {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.adapters
 }
 
 // generators finds the small models of the studio's own folder that make a picture in one step, which other programs have no name for.

@@ -48,6 +48,7 @@ func (e *engine) Device() DeviceStatus {
 func (e *engine) OpenModel(context.Context, string) (pipeline.ModelInfo, error) {
 	return e.Models()[0], nil
 }
+func (e *engine) Adapters() []Named             { return nil }
 func (e *engine) SetEntries([]modelstore.Entry) {}
 func (e *engine) NameOf(string) (string, bool)  { return "", false }
 func (e *engine) TrainingFolder() string        { return e.runs }

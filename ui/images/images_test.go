@@ -28,11 +28,12 @@ import (
 
 // engine answers requests under the test's control.
 type engine struct {
-	ready  chan struct{}
-	models []pipeline.ModelInfo
-	steps  chan struct{} // one token lets a job do one step; closed: all at once
-	mu     sync.Mutex
-	asked  []pipeline.Request
+	ready    chan struct{}
+	models   []pipeline.ModelInfo
+	adapters []studio.Named
+	steps    chan struct{} // one token lets a job do one step; closed: all at once
+	mu       sync.Mutex
+	asked    []pipeline.Request
 }
 
 func (e *engine) Ready() <-chan struct{}       { return e.ready }
@@ -57,6 +58,7 @@ func (e *engine) OpenModel(_ context.Context, name string) (pipeline.ModelInfo, 
 	}
 	return pipeline.ModelInfo{Name: name, Width: 320, Height: 320, MinSize: 64, MaxSize: 512, SizeStep: 64, Steps: 9, CFG: 5, Sampler: "euler", Schedule: "normal"}, nil
 }
+func (e *engine) Adapters() []studio.Named      { return e.adapters }
 func (e *engine) SetEntries([]modelstore.Entry) {}
 func (e *engine) NameOf(string) (string, bool)  { return "", false }
 
@@ -565,5 +567,25 @@ func TestModelsOpenWhenTheyAreChosen(t *testing.T) {
 	b.ModelsChanged()
 	if got := b.form.parameters(); got.Model != "sticker" || len(b.form.models) != 2 {
 		t.Errorf("after models went: %+v, %d models", got, len(b.form.models))
+	}
+}
+
+func TestAdaptersGoIntoThePrompt(t *testing.T) {
+	b := newBench(t, nil)
+	if b.form.adapterRow.Visible() {
+		t.Error("a list of nothing is shown")
+	}
+	b.engine.adapters = []studio.Named{{ID: "ink <lora:ink:1>", Label: "ink"}, {ID: "<lora:oil:1>", Label: "oil"}}
+	b.ModelsChanged()
+	b.form.prompt.SetText("a fox")
+	b.form.adapters.OnChanged(1)
+	b.form.adapters.OnChanged(2)
+	b.form.adapters.OnChanged(1)
+	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1> <lora:oil:1>" || !b.form.adapterRow.Visible() || b.form.adapters.Selected() != 0 {
+		t.Errorf("prompt %q, selected %d", got, b.form.adapters.Selected())
+	}
+	b.Undo(false)
+	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1>" {
+		t.Errorf("after undo: %q", got)
 	}
 }
