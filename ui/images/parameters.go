@@ -41,6 +41,8 @@ type form struct {
 	wished           string         // the schedule that was chosen last, also where this sampler does not take it
 	batch            *kit.Number
 	more             *kit.Fold
+	someAdapters     bool
+	oneStep          bool                // the model has no use for what sampling holds
 	sampling         []fyne.CanvasObject // what models that work in one step have no use for
 	seedText         string              // as committed
 	lastSeed         func() (uint64, bool)
@@ -308,14 +310,16 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 		f.wished = m.Schedule
 	}
 	f.offerSchedules(p.Schedule, m.Schedule)
-	f.shapePresets(m)
+	f.oneStep = m.Kind == pipeline.KindGenerator
 	for _, row := range f.sampling {
-		if m.Kind == pipeline.KindGenerator {
+		if f.oneStep {
 			row.Hide()
 		} else {
 			row.Show()
 		}
 	}
+	f.shapePresets(m)
+	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
 }
@@ -426,7 +430,13 @@ func (f *form) listAdapters() {
 		f.adapters.Select(0)
 		f.insert(all[i-1].ID)
 	}
-	if len(all) > 0 {
+	f.someAdapters = len(all) > 0
+	f.showAdapters()
+}
+
+// showAdapters shows the list of adapters where there are some and the model can have them.
+func (f *form) showAdapters() {
+	if f.someAdapters && !f.oneStep {
 		f.adapterRow.Show()
 	} else {
 		f.adapterRow.Hide()
