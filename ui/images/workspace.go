@@ -380,8 +380,6 @@ func (w *Workspace) Use(u studio.Use) {
 	if u.Model != "" {
 		w.chooseModel(u.Model)
 	}
-	f.prompt.Focus()
-	f.prompt.CaretToEnd()
 }
 
 // ModelsChanged takes over another list of models.
