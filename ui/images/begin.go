@@ -31,7 +31,7 @@ type beginning struct {
 
 func newBeginning(tips *kit.Tips) *beginning {
 	b := &beginning{tips: tips}
-	b.path = kit.NewField(tips, "Noise alone", 60, kit.Tip{Name: "Begin with a picture", Key: "Return", Text: "Make new pictures from this one instead of from noise alone. A picture can also be dropped on the window; an empty field takes it out."})
+	b.path = kit.NewField(tips, "noise alone", 60, kit.Tip{Name: "Begin with a picture", Key: "Return", Text: "Make new pictures from this one instead of from noise alone. A picture can also be dropped on the window; an empty field takes it out."})
 	b.path.OnCommit = func(text string) {
 		text = strings.TrimSpace(text)
 		switch {
@@ -46,8 +46,8 @@ func newBeginning(tips *kit.Tips) *beginning {
 	canvas := kit.NewIconButton(tips, kit.IconImage, kit.Tip{Name: "Begin with the canvas", Text: "Make new pictures from the one on the canvas."}, func() { b.onCanvas() })
 	b.strength = kit.NewNumber(tips, kit.Range{Min: 0.05, Max: 1, Step: 0.05, Decimals: 2, Curve: 1, Name: "Strength"}, 0.75, kit.Tip{
 		Name: "Denoising strength", Key: "← →", Text: "How much of the picture is made new: little keeps it nearly as it is, 1 keeps hardly anything."})
-	b.row = kit.Labelled("Begin with", labelWidth+8, kit.Row(kit.Tight, 0, b.path, browse, canvas))
-	b.amount = kit.Labelled("Strength", labelWidth+8, b.strength)
+	b.row = kit.Labelled("From", labelWidth, kit.Row(kit.Tight, 0, b.path, browse, canvas))
+	b.amount = kit.Labelled("Strength", labelWidth, b.strength)
 	b.amount.Hide()
 	b.content = kit.Column(kit.Gap, b.row, b.amount)
 	return b
