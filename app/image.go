@@ -94,6 +94,7 @@ type imageCmd struct {
 	MemoryLimit int64  `placeholder:"MB" help:"Most device memory to use, in megabytes; 0 asks the driver."`
 	Out         string `required:"" placeholder:"FILE" help:"Picture to write (.png); a batch adds -1, -2 … to the name."`
 	Latents     string `placeholder:"FILE" help:"Take noise from a safetensors file: the first from tensor \"latents\" (B C H W, unit variance), where it has one, and further noise in order of use from noise00, noise01 ..."`
+	Answers     string `placeholder:"FILE" help:"Take stepNN.noise_pred of a safetensors file for the denoiser's answers, guidance included: the sampler's arithmetic alone."`
 	Trace       string `placeholder:"FILE" help:"Write stepNN.noise_pred, stepNN.latents, final_latents and image to a safetensors file."`
 	JSON        bool   `name:"json" help:"Print one JSON object."`
 }
@@ -354,6 +355,15 @@ func readPixels(path string, names ...string) (*pipeline.Pixels, error) {
 
 // noise reads the numbers of --latents.
 func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
+	if c.Answers != "" {
+		all, err := readTensors(c.Answers)
+		if err != nil {
+			return err
+		}
+		if req.Answers = numbered(all, "step%02d.noise_pred"); req.Answers == nil {
+			return fmt.Errorf("%s has no tensor step00.noise_pred; it has %v", c.Answers, slices.Sorted(maps.Keys(all)))
+		}
+	}
 	if c.Latents == "" {
 		return nil
 	}
@@ -361,13 +371,7 @@ func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; ; i++ {
-		z, ok := all[fmt.Sprintf("noise%02d", i)]
-		if !ok {
-			break
-		}
-		req.Noises = append(req.Noises, z.Data)
-	}
+	req.Noises = numbered(all, "noise%02d")
 	t, ok := all["latents"]
 	if !ok {
 		if req.Noises == nil {
@@ -387,6 +391,17 @@ func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	}
 	req.Latents = t.Data
 	return nil
+}
+
+// numbered lists the tensors of a pattern from number 0 on.
+func numbered(all map[string]pipeline.Tensor, pattern string) (list [][]float32) {
+	for i := 0; ; i++ {
+		t, ok := all[fmt.Sprintf(pattern, i)]
+		if !ok {
+			return list
+		}
+		list = append(list, t.Data)
+	}
 }
 
 // recorder keeps the numbers of a run.
