@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,6 +78,7 @@ type imageCmd struct {
 	Lora            []string `name:"lora" sep:"none" placeholder:"NAME:WEIGHT" help:"Adapter to apply, beside those that the prompt names as <lora:name:weight>; may be repeated."`
 
 	Embedding    []string `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
+	Like         string   `placeholder:"PICTURE" help:"Take what other flags leave out (the prompt where it is empty, seed, size, sampler ...) from what a PNG file says of how it was made."`
 	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder or a file."`
 	ControlImage string   `placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
 	ControlScale float64  `default:"1" help:"With --control: how much it counts, 0-10."`
@@ -97,6 +99,8 @@ type imageCmd struct {
 	Answers     string `placeholder:"FILE" help:"Take stepNN.noise_pred of a safetensors file for the denoiser's answers, guidance included: the sampler's arithmetic alone."`
 	Trace       string `placeholder:"FILE" help:"Write stepNN.noise_pred, stepNN.latents, final_latents and image to a safetensors file."`
 	JSON        bool   `name:"json" help:"Print one JSON object."`
+
+	loras map[string]string // hashes that the parameters of --like name
 }
 
 // made is what image --json prints.
@@ -181,6 +185,7 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		return err
 	}
 	res.Seconds["open"] = opened
+	res.Warnings = append(res.Warnings, c.otherAdapters(res)...)
 	m := c.summary(res)
 	m.Health = e.Status().Health
 	if m.Files, err = save(res, c.Out); err != nil {
@@ -224,6 +229,9 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
 		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
+	if err := c.like(&req); err != nil {
+		return req, nil, err
+	}
 	if err := c.words(&req, pipe); err != nil {
 		return req, nil, err
 	}
@@ -239,6 +247,48 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 	rec := &recorder{}
 	req.Trace = rec.record
 	return req, rec, nil
+}
+
+// like takes from a picture's parameters what flags leave out.
+func (c *imageCmd) like(req *pipeline.Request) error {
+	if c.Like == "" {
+		return nil
+	}
+	p, err := library.ReadParameters(c.Like)
+	if err != nil {
+		return err
+	}
+	old, err := p.Request()
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Like, err)
+	}
+	if c.Seed.random {
+		req.Seed = old.Seed
+	}
+	if req.Sampler == "" {
+		req.Sampler = old.Sampler
+		req.Schedule = cmp.Or(req.Schedule, old.Schedule)
+	}
+	req.Prompt, req.Negative = cmp.Or(req.Prompt, old.Prompt), cmp.Or(req.Negative, old.Negative)
+	req.Width, req.Height, req.Steps = cmp.Or(req.Width, old.Width), cmp.Or(req.Height, old.Height), cmp.Or(req.Steps, old.Steps)
+	req.CFG, req.GuidanceRescale, req.Strength = cmp.Or(req.CFG, old.CFG), cmp.Or(req.GuidanceRescale, old.GuidanceRescale), old.Strength
+	req.RNG, req.Spacing, req.ClipSkip = cmp.Or(req.RNG, old.RNG), cmp.Or(req.Spacing, old.Spacing), cmp.Or(req.ClipSkip, old.ClipSkip)
+	req.ZeroSNR = req.ZeroSNR || old.ZeroSNR
+	if req.Eta == nil {
+		req.Eta = old.Eta
+	}
+	c.loras = p.Loras()
+	return nil
+}
+
+// otherAdapters warns where an adapter's file is not the one that made the picture of --like.
+func (c *imageCmd) otherAdapters(res *pipeline.Result) (warnings []string) {
+	for _, name := range slices.Sorted(maps.Keys(c.loras)) {
+		if now, was := res.LoRAHashes[name], c.loras[name]; now != "" && !strings.HasPrefix(now, was) && !strings.HasPrefix(was, now) {
+			warnings = append(warnings, fmt.Sprintf("the adapter %s is not the file that made %s: its hash is %s, and was %s", name, c.Like, now, was))
+		}
+	}
+	return warnings
 }
 
 // words reads what the prompt's words stand for.
@@ -277,11 +327,11 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 		return nil
 	}
 	if req.Init, err = readPixels(c.Init, "image01", "image"); err != nil || c.Mask == "" {
-		req.Strength = c.Strength
+		req.Strength = cmp.Or(c.Strength, req.Strength)
 		return err
 	}
 	req.Mask, err = readPixels(c.Mask, "mask", "mask_image")
-	req.Strength, req.OnlyMasked = c.Strength, c.OnlyMask
+	req.Strength, req.OnlyMasked = cmp.Or(c.Strength, req.Strength), c.OnlyMask
 	// A flag's 0 is none, where a request's 0 is the usual.
 	if req.MaskBlur = c.MaskBlur; c.MaskBlur == 0 {
 		req.MaskBlur = -1
