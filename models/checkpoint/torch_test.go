@@ -19,7 +19,7 @@ func TestZoo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer want.Close()
-	for _, name := range []string{"zoo.zip.pth", "zoo.proto4.pth", "zoo.legacy.pth", "zoo.legacy4.pth", "zoo.big.pth", "zoo.deflated.pth"} {
+	for _, name := range []string{"zoo.zip.pth", "zoo.proto4.pth", "zoo.legacy.pth", "zoo.legacy4.pth", "zoo.legacy1.pth", "zoo.big.pth", "zoo.deflated.pth"} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Open("testdata/torch/" + name)
 			if err != nil {
