@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"atelier/compute"
 	"atelier/models/nn"
 )
 
@@ -73,7 +72,7 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 	}
 	err := j.pictures(ctx, out)
 	if j.stages != nil && j.stages.streamed > 0 {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("the model does not fit the memory of %s, so %s of its weights are read anew in every step, which takes longer", j.dev.Name(), compute.FormatBytes(j.stages.streamed)))
+		out.Warnings = append(out.Warnings, streamedNote(j.dev, j.stages.streamed))
 	}
 	j.enter("")
 	j.seconds["total"] = seconds(time.Since(j.start))
