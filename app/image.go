@@ -159,6 +159,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		return err
 	}
 	res.Seconds["open"] = opened
+	for _, w := range res.Warnings {
+		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
 	m := c.summary(res)
 	m.Health = e.Status().Health
 	if m.Files, err = save(res, c.Out); err != nil {
