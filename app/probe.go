@@ -97,16 +97,3 @@ func readTensors(path string) (map[string]pipeline.Tensor, error) {
 	}
 	return all, nil
 }
-
-// readTensor reads one tensor of a safetensors file.
-func readTensor(path, name string) (pipeline.Tensor, error) {
-	all, err := readTensors(path)
-	if err != nil {
-		return pipeline.Tensor{}, err
-	}
-	t, ok := all[name]
-	if !ok {
-		return t, fmt.Errorf("%s has no tensor %q; it has %v", path, name, slices.Sorted(maps.Keys(all)))
-	}
-	return t, nil
-}

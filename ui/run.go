@@ -29,7 +29,12 @@ type (
 	Named = studio.Named
 	// DeviceStatus says what runs the models.
 	DeviceStatus = studio.DeviceStatus
+	// Use says how something is used in the image workspace.
+	Use = studio.Use
 )
+
+// EventWaiting is an event of a training that lets another job have the device.
+const EventWaiting = studio.EventWaiting
 
 // AppID names the program to the system.
 const AppID = "studio.atelier.desktop"
@@ -37,9 +42,10 @@ const AppID = "studio.atelier.desktop"
 // patience is how long quitting waits for a running job, and again for Close.
 const patience = 6 * time.Second
 
-// Options is what Run needs. Studio, Settings and Library must be set.
+// Options is what Run needs. Studio, Trainer, Settings and Library must be set.
 type Options struct {
 	Studio   Studio
+	Trainer  studio.Trainer
 	Settings *settings.Store // Run closes it
 	Library  *library.Library
 	Version  string // as written into files: "Atelier 0.1.0"
@@ -109,6 +115,7 @@ func (s *shell) leave() {
 	}
 	s.leaving = true
 	s.image.Leave()
+	s.train.Leave()
 	size := s.window.Canvas().Size()
 	s.options.Settings.Update(func(c *settings.Settings) { c.Window.Width, c.Window.Height = size.Width, size.Height })
 	s.window.Hide()
@@ -116,6 +123,9 @@ func (s *shell) leave() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		if err := s.queue.Close(ctx); err != nil && s.options.Log != nil {
+			s.options.Log(err.Error())
+		}
+		if err := s.train.Wait(ctx); err != nil && s.options.Log != nil {
 			s.options.Log(err.Error())
 		}
 		cancel()

@@ -2,19 +2,39 @@ package engine
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"sync"
 
+	"atelier/app/modelstore"
 	"atelier/assets"
 	"atelier/models/catalog"
 	"atelier/models/pipeline"
 )
 
-// OpenModel opens the built-in model by its name, or a model folder by its path.
+// OpenModel opens the built-in model by its name, or another by its path or by the name that the list of models has it under. A model
+// without a vocabulary of its own takes CLIP's from wherever it is on this machine, as its TokenizerDir says.
 func OpenModel(name string) (*catalog.Model, error) {
 	if name == "" || name == assets.StickerName {
 		return catalog.OpenFS(assets.Sticker(), ".", assets.StickerName)
 	}
-	return catalog.Open(name, catalog.Options{})
+	store, storeErr := modelstore.Open(modelstore.Options{})
+	if _, err := os.Stat(name); err != nil && storeErr == nil {
+		if e, err := store.Find(name); err == nil {
+			name = e.Path
+		}
+	}
+	m, err := catalog.Open(name, catalog.Options{})
+	if err != nil || m.Tokenizer != nil || !m.TextEncoder.Here() || storeErr != nil {
+		return m, err
+	}
+	vocabulary, err := store.Vocabulary()
+	if err != nil {
+		m.TokenizerError = fmt.Errorf("%w; %w", m.TokenizerError, err)
+		return m, nil
+	}
+	m.Close()
+	return catalog.Open(name, catalog.Options{TokenizerDir: vocabulary.Dir})
 }
 
 // Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.
@@ -52,6 +72,19 @@ func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 	}
 	p.open[name] = &opened{m, pipe}
 	return pipe, nil
+}
+
+// Only closes what is open under other names than these. Nothing of it may be running.
+func (p *Pipelines) Only(names ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, o := range p.open {
+		if !slices.Contains(names, name) {
+			o.pipe.Close()
+			o.model.Close()
+			delete(p.open, name)
+		}
+	}
 }
 
 // Close frees every pipeline and closes its model.

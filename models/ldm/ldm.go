@@ -61,11 +61,8 @@ func (v *View) Get(name string) (checkpoint.Tensor, bool) {
 	if p.of == 0 {
 		return t, true
 	}
-	if len(t.Shape) > 0 && t.Shape[0]%p.of == 0 {
-		n := t.Shape[0] / p.of
-		if rows, ok := t.Rows(p.part*n, (p.part+1)*n); ok {
-			return rows, true
-		}
+	if cut, ok := t.Part(p.part, p.of); ok {
+		return cut, true
 	}
 	return t, true // of a shape that will not fit, which the network says
 }

@@ -197,9 +197,14 @@ func (s *Scope) Param(leaf string, init Init, shape ...int) *Param {
 // Matrix takes a parameter that only products read, as their second operand: the weight of a Linear. A block-quantised one stays
 // so on the device.
 func (s *Scope) Matrix(leaf string, init Init, out, in int) *Param {
-	p := s.take(leaf, init, []int{out, in}, []int{out, in}, nil)
+	return s.matrix(leaf, init, out, in)
+}
+
+// matrix takes a Matrix that checkpoints store with these extents, those after the second 1.
+func (s *Scope) matrix(leaf string, init Init, stored ...int) *Param {
+	p := s.take(leaf, init, stored, stored[:2], nil)
 	if src, ok := p.Source.(*Stored); ok {
-		src.matrix = in%4 == 0 // products read rows by fours
+		src.matrix = stored[1]%4 == 0 // products read rows by fours
 	}
 	return p
 }

@@ -34,6 +34,7 @@ type adapters struct {
 }
 
 type opened struct {
+	path    string
 	file    *lora.File
 	tensors checkpoint.Tensors
 }
@@ -59,6 +60,7 @@ func (a *adapters) use(networks []lora.Network, list []LoRA, model string) error
 			if a.open == nil {
 				a.open = map[string]opened{}
 			}
+			o.path = path
 			a.open[l.Name] = o
 		}
 		uses = append(uses, lora.Use{File: o.file, UNet: l.UNet, Text: l.Text})

@@ -41,6 +41,7 @@ type form struct {
 	more             *kit.Fold
 	seedText         string // as committed
 	lastSeed         func() (uint64, bool)
+	onOpen           func(model string) // opens a model of which only the name is known
 	trail            trail
 	loading          bool // changes come from the program, not from the person
 	content          fyne.CanvasObject
@@ -68,7 +69,7 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		f.touched("negative")
 	}
 	f.model = kit.NewChoice(tips, kit.Tip{Name: "Model", Key: "↑ ↓", Text: "The trained networks that make the picture."})
-	f.model.OnChanged = func(i int) { f.act("", func() { f.adopt(f.models[i], settings.Parameters{}) }) }
+	f.model.OnChanged = func(i int) { f.pick(i) }
 	f.buildNumbers()
 	f.buildSeed()
 	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
@@ -371,6 +372,43 @@ func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) 
 		return
 	}
 	f.adopt(models[selected], last)
+}
+
+// pick takes the model at an index of the list; one that was not opened yet is opened first.
+func (f *form) pick(i int) {
+	if f.models[i].Width == 0 {
+		f.onOpen(f.models[i].Name)
+		return
+	}
+	f.act("", func() { f.adopt(f.models[i], settings.Parameters{}) })
+}
+
+// opened takes over what a model wants, now that it is open.
+func (f *form) opened(m pipeline.ModelInfo) {
+	for i := range f.models {
+		if f.models[i].Name == m.Name {
+			f.models[i] = m
+			if f.model.Selected() == i {
+				f.act("", func() { f.adopt(m, settings.Parameters{}) })
+			}
+		}
+	}
+}
+
+// relist takes another list of models over; the chosen one stays, where it is still there.
+func (f *form) relist(models []pipeline.ModelInfo) {
+	was, selected := f.current().Name, 0
+	names := make([]string, len(models))
+	for i, m := range models {
+		if names[i] = m.Name; m.Name == was {
+			selected = i
+		}
+	}
+	f.models = models
+	f.model.SetLabels(names, selected)
+	if f.current().Name != was && len(models) > 0 {
+		f.act("", func() { f.adopt(f.current(), settings.Parameters{}) })
+	}
 }
 
 // load shows parameters; the trail is the caller's affair.
