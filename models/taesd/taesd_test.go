@@ -143,3 +143,15 @@ func TestOtherNames(t *testing.T) {
 		t.Errorf("%d to %d channels, factor %d, %d modules", c.In, c.Out, c.Factor, len(c.modules))
 	}
 }
+
+// TestThatIsNone checks what is said of weights that are no coder's.
+func TestThatIsNone(t *testing.T) {
+	file := goldentest.Open(t, "gan/in.safetensors")
+	s := nn.Load("x", file)
+	if p := Find(s); p.HasEncoder || p.HasDecoder {
+		t.Errorf("found %+v", p)
+	}
+	if _, err := NewDecoder(s); err == nil || !strings.Contains(err.Error(), "not a tiny autoencoder") {
+		t.Errorf("gives %v", err)
+	}
+}
