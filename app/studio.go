@@ -12,6 +12,7 @@ import (
 
 	"atelier/app/engine"
 	"atelier/app/library"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
 	"atelier/models/pipeline"
 	"atelier/render/audio"
@@ -40,12 +41,13 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	}
 	// The window takes over the signals soon after it opens; until then one ends the program, which has nothing to lose yet.
 	defer context.AfterFunc(ctx, func() { os.Exit(130) })()
-	s := newStudio(engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
+	models, problem := openStore()
+	s := newStudio(models, engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
 	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
 	defer report()
 	sound := audio.New()
 	defer sound.Close()
-	ui.Run(ui.Options{Studio: s, Trainer: s, Settings: store, Library: lib, Version: "Atelier " + version, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
+	ui.Run(ui.Options{Studio: s, Trainer: s, Models: models, ModelsProblem: problem, Settings: store, Library: lib, Version: "Atelier " + version, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
 	return nil
 }
 
@@ -97,11 +99,28 @@ type studio struct {
 	engine *engine.Engine // from ready on, as pipes
 	pipes  *engine.Pipelines
 
+	store *modelstore.Store
+
 	mu      sync.Mutex
-	models  []choice // that can be asked for, best first
+	models  []choice            // that can be asked for, best first
+	linked  map[string][]string // folders with adapters and learned words, by kind
 	failure error
 
 	busy turn // taken by a job, and by each case of the self-check
+}
+
+// openStore opens the person's list of models. Where that is damaged it is left as it is, and another list used until it is mended.
+func openStore() (*modelstore.Store, error) {
+	store, problem := modelstore.Open(modelstore.Options{})
+	if problem == nil {
+		return store, nil
+	}
+	spare := filepath.Join(os.TempDir(), fmt.Sprintf("atelier-models-%d.json", os.Getpid()))
+	store, err := modelstore.Open(modelstore.Options{Config: spare})
+	if err != nil {
+		logLine(err.Error())
+	}
+	return store, problem
 }
 
 // turn is a mutex that one can stop waiting for.
@@ -123,9 +142,9 @@ func (t turn) leave() { <-t }
 func (t turn) free() bool { return len(t) == 0 }
 
 // newStudio opens the engine; the part of it that needs the main thread runs here, the rest goes on behind the window.
-func newStudio(o engine.Options) *studio {
+func newStudio(store *modelstore.Store, o engine.Options) *studio {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &studio{ready: make(chan struct{}), life: ctx, stop: stop, busy: make(turn, 1)}
+	s := &studio{store: store, ready: make(chan struct{}), life: ctx, stop: stop, busy: make(turn, 1)}
 	opening, err := engine.Begin(o)
 	reason := ""
 	if err != nil { // the window still opens, on the processor, and says why

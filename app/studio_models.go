@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"atelier/app/modelstore"
 	"atelier/models/pipeline"
 )
 
@@ -15,6 +16,7 @@ type choice struct {
 	info pipeline.ModelInfo // with the name alone while it was not opened
 	path string             // of its file or folder; empty for the built-in model
 	base bool               // training can start from it
+	own  bool               // it was trained here, and need not be known to the model manager yet
 }
 
 // Models lists the models that can be asked for.
@@ -75,6 +77,38 @@ func (s *studio) pipe(name string) (pipeline.Pipeline, error) {
 		t.SetEmbeddingFolders(s.folders("embeddings")...)
 	}
 	return pipe, nil
+}
+
+// SetEntries takes over what the model manager knows.
+func (s *studio) SetEntries(entries []modelstore.Entry) {
+	here := map[string]bool{"": true}
+	folders := map[string][]string{}
+	for _, e := range entries {
+		kind := map[modelstore.Kind]string{modelstore.LoRA: "loras", modelstore.Embedding: "embeddings"}[e.Kind]
+		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
+			folders[kind] = append(folders[kind], dir)
+		}
+		if e.Kind == modelstore.Checkpoint && e.Usable() {
+			here[e.Path] = true
+			s.offer(e.Name, e.Path)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linked = folders
+	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
+}
+
+// NameOf is the name under which a model is in the list.
+func (s *studio) NameOf(path string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.models {
+		if c.path == path {
+			return c.info.Name, true
+		}
+	}
+	return "", false
 }
 
 // offer puts a model into the list under a name of its own, unless it is there; it gives the name.

@@ -137,15 +137,23 @@ func (s *studio) Adopt(ctx context.Context, o *training.Outcome) (ui.Use, error)
 	if err != nil {
 		return ui.Use{}, err
 	}
-	return ui.Use{Model: s.offer(filepath.Base(path), path)}, nil
+	use := ui.Use{Model: s.offer(filepath.Base(path), path)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.models {
+		s.models[i].own = s.models[i].own || s.models[i].path == path
+	}
+	return use, nil
 }
 
 // modelsFolder is the studio's own folder of models, with a folder in it for each kind.
-func (s *studio) modelsFolder() string { return filepath.Join(xdg.DataHome, "atelier", "models") }
+func (s *studio) modelsFolder() string { return s.store.Own() }
 
-// folders are where models of a kind are looked for.
+// folders are where models of a kind are looked for: the studio's own folder, and those that the model manager found.
 func (s *studio) folders(kind string) []string {
-	return []string{filepath.Join(s.modelsFolder(), kind)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{filepath.Join(s.store.Own(), kind)}, s.linked[kind]...)
 }
 
 // stem is a file's name without its ending.

@@ -12,11 +12,14 @@ import (
 	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/storage"
+	"fyne.io/fyne/v2/widget"
 
 	"atelier/app/job"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
 	"atelier/ui/images"
 	"atelier/ui/kit"
+	"atelier/ui/models"
 	"atelier/ui/studio"
 	"atelier/ui/train"
 )
@@ -30,6 +33,7 @@ const (
 const (
 	imagePlace = iota
 	trainPlace
+	modelsPlace
 )
 
 // place is one row of the left rail: a workspace, or the settings at its foot.
@@ -52,6 +56,7 @@ type shell struct {
 	queue    *job.Queue
 	image    *images.Workspace
 	train    *train.Workspace
+	models   *models.Workspace
 	settings *settingsPanel
 	status   *statusBar
 	places   []*place
@@ -83,13 +88,26 @@ func newShell(a fyne.App, o Options, post func(func())) *shell {
 		Browse: s.browse, Open: s.openFolder, Saved: s.status.say,
 	})
 	s.train = train.New(train.Config{
-		Post: post, Tips: s.tips, Trainer: o.Trainer, Settings: o.Settings, Browse: s.browse, BrowseFile: s.browseFile, Open: s.show, Use: s.use,
+		Post: post, Tips: s.tips, Trainer: o.Trainer, Settings: o.Settings, Browse: s.browse, BrowseFile: s.browseFile, Open: s.show,
+		Use: func(u studio.Use) {
+			s.use(u)
+			s.models.Refresh() // it is among the studio's own models now
+		},
+	})
+	s.models = models.New(models.Config{
+		Post: post, Tips: s.tips, Store: o.Models, Settings: o.Settings, UserAgent: o.Version, Browse: s.browse, Confirm: s.confirm, Open: s.show,
+		Name: o.Studio.NameOf, Use: s.use, Problem: o.ModelsProblem,
+		Changed: func(entries []modelstore.Entry) {
+			o.Studio.SetEntries(entries)
+			post(s.modelsChanged)
+		},
 	})
 	s.settings = newSettingsPanel(s)
 	// Workspaces, top to bottom. The next one is a row here and a folder beside ui/images.
 	s.places = []*place{
 		{name: "Image", key: "Alt+1", text: "Make pictures from words.", icon: kit.IconImage, content: s.image.Content()},
 		{name: "Train", key: "Alt+2", text: "Teach a model a style, or make a small one, from your own pictures.", icon: kit.IconTrain, content: s.train.Content()},
+		{name: "Models", key: "Alt+3", text: "The models on this machine, and more to download.", icon: kit.IconModels, content: s.models.Content()},
 		{name: "Settings", key: "Ctrl+,", text: "Look, folder for pictures, device.", icon: kit.IconSettings, content: s.settings.content, foot: true},
 	}
 	s.layout()
@@ -113,6 +131,7 @@ func (s *shell) begin() {
 			s.post(func() {
 				s.image.EngineReady()
 				s.train.EngineReady()
+				s.models.Begin()
 				s.status.set(s.options.Studio.Device())
 				s.settings.running(s.options.Studio.Device().Name)
 			})
@@ -254,7 +273,8 @@ func (s *shell) keys() {
 	add(alt, in(imagePlace, func() { s.image.History(1) }), fyne.KeyDown)
 	add(ctrl, in(imagePlace, s.image.Fit), fyne.Key0)
 	add(ctrl, in(imagePlace, s.image.Actual), fyne.Key1)
-	add(ctrl, here(map[int]func(){imagePlace: s.image.TogglePanel, trainPlace: s.train.TogglePanel}), fyne.KeyB)
+	add(ctrl, here(map[int]func(){imagePlace: s.image.TogglePanel, trainPlace: s.train.TogglePanel, modelsPlace: s.models.TogglePanel}), fyne.KeyB)
+	add(ctrl, in(modelsPlace, s.models.Find), fyne.KeyF)
 	undo := func(again bool) func() { return in(imagePlace, func() { s.image.Undo(again) }) }
 	c.AddShortcut(&fyne.ShortcutUndo{}, func(fyne.Shortcut) { undo(false)() })
 	c.AddShortcut(&fyne.ShortcutRedo{}, func(fyne.Shortcut) { undo(true)() })
@@ -270,6 +290,8 @@ func (s *shell) keys() {
 			s.image.Escape()
 		case key.Name == fyne.KeyEscape && s.current == trainPlace:
 			s.train.Escape()
+		case key.Name == fyne.KeyEscape && s.current == modelsPlace:
+			s.models.Escape()
 		case key.Name == fyne.KeyEscape:
 			s.open(imagePlace)
 		case s.current == imagePlace:
@@ -292,10 +314,32 @@ func (s *shell) dropped(paths []string) {
 	if len(paths) == 0 {
 		return
 	}
-	if s.current != trainPlace {
-		s.open(trainPlace)
+	if s.current == modelsPlace || modelstore.IsModelFile(paths[0]) {
+		s.open(modelsPlace)
+		s.models.Drop(paths)
+		return
 	}
+	s.open(trainPlace)
 	s.train.Drop(paths)
+}
+
+// modelsChanged takes over that other models are there.
+func (s *shell) modelsChanged() {
+	s.image.ModelsChanged()
+	s.train.EngineReady()
+}
+
+// confirm asks before something is destroyed.
+func (s *shell) confirm(title, text, action string, do func()) {
+	d := dialog.NewConfirm(title, text, func(yes bool) {
+		if yes {
+			do()
+		}
+	}, s.window)
+	d.SetConfirmText(action)
+	d.SetDismissText("Keep")
+	d.SetConfirmImportance(widget.DangerImportance)
+	d.Show()
 }
 
 // use takes what was trained or found to the image workspace.
@@ -341,8 +385,14 @@ func (s *shell) browseFile(start string, endings []string, done func(path string
 	d.Show()
 }
 
-// show opens a folder in the system's file manager, or a page in its browser. It may be called from any goroutine.
+// show opens a folder in the system's file manager, or a page or address in its browser. It may be called from any goroutine.
 func (s *shell) show(path string) error {
+	if u, err := url.Parse(path); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		if err := s.app.OpenURL(u); err != nil {
+			return fmt.Errorf("no browser could be started; the page is %s", path)
+		}
+		return nil
+	}
 	info, err := os.Stat(path)
 	if err != nil || info.IsDir() {
 		return s.openFolder(path)

@@ -4,6 +4,7 @@ package studio
 import (
 	"context"
 
+	"atelier/app/modelstore"
 	"atelier/models/pipeline"
 )
 
@@ -31,6 +32,11 @@ type Studio interface {
 	Models() []pipeline.ModelInfo
 	// OpenModel opens a model of that list and says what it wants; before Ready it waits.
 	OpenModel(ctx context.Context, name string) (pipeline.ModelInfo, error)
+	// SetEntries says what the model manager knows: Models then lists those of it that make pictures, and prompts find its adapters
+	// and learned words.
+	SetEntries(entries []modelstore.Entry)
+	// NameOf is the name under which Models lists the model of a path.
+	NameOf(path string) (string, bool)
 	Samplers() []Named
 	Schedules() []Named
 	SchedulesFor(sampler string) []Named // those of Schedules that a sampler takes, in the same order; never empty
