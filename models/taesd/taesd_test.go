@@ -59,7 +59,7 @@ func TestGoldens(t *testing.T) {
 				g, feed := compute.NewGraph(), map[string][]float32{}
 				g.Output("latents", encoder.Forward(goldentest.Input(g, feed, "image", in["image01"])))
 				g.Output("decoded", decoder.Forward(goldentest.Input(g, feed, "z", z)))
-				if _, ok := want["decoded_from_u8_latents"]; ok {
+				if _, ok := want["decoded_from_u8_latents"]; ok && dev.Limits().Shaders { // once is enough: the network is the same
 					g.Output("decoded_from_u8_latents", decoder.Forward(goldentest.Input(g, feed, "z8", eightBits(z))))
 				}
 				got := goldentest.Run(t, dev, g, feed)
