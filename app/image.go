@@ -186,6 +186,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	}
 	res.Seconds["open"] = opened
 	res.Warnings = append(res.Warnings, c.otherAdapters(res)...)
+	for _, w := range res.Warnings {
+		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
 	m := c.summary(res)
 	m.Health = e.Status().Health
 	if m.Files, err = save(res, c.Out); err != nil {

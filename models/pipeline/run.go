@@ -62,7 +62,7 @@ func (t *Text2Image) Run(ctx context.Context, r Request, progress func(Progress)
 }
 
 func (j *job) run(ctx context.Context) (*Result, error) {
-	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil}
+	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil, Warnings: slices.Clone(j.model.Warnings)}
 	r := &out.Request
 	r.Answers = nil
 	r.Trace, r.Latents, r.Noises, r.Init, r.Mask, r.Wildcards = nil, nil, nil, nil, nil, nil

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"atelier/compute"
+	"atelier/compute/host"
 	"atelier/models/catalog"
 	"atelier/models/diffusion"
 	"atelier/models/goldentest"
 	"atelier/models/nn"
+	"atelier/models/unet"
 )
 
 // TestSDXL is the case sdxl: both text encoders, the denoiser with sizes, and the pipeline of five Euler steps.
@@ -173,4 +176,27 @@ func TestSDXLFromWords(t *testing.T) {
 			t.Errorf("%d rows of tokens", p.stages.chunks)
 		}
 	})
+}
+
+// TestScaleAsCondition checks that a latent consistency model, which reads the scale, runs the conditional half alone.
+func TestScaleAsCondition(t *testing.T) {
+	p := newSmall(t, newHost(t, host.Options{}))
+	r, err := p.Resolve(Request{Prompt: "a horse", CFG: 8})
+	must(t, err)
+	if !p.setting(r).guided {
+		t.Error("an ordinary model runs without guidance")
+	}
+	p.parts.unet.GuidanceDim = 16
+	s := p.setting(r)
+	if s.guided {
+		t.Error("a model that reads the scale is guided besides")
+	}
+	j := &job{Text2Image: p, Request: r}
+	j.stages = &stages{setting: s}
+	in := map[string][]float32{}
+	j.conditions(in)
+	if want := unet.GuidanceEmbedding(8, 16); !slices.Equal(in["guidance"], want) {
+		t.Errorf("guidance %v, want %v", in["guidance"], want)
+	}
+	p.stages = nil
 }

@@ -267,6 +267,9 @@ func (t *Text2Image) size(r Request) setting {
 func (t *Text2Image) setting(r Request) setting {
 	s := t.size(r)
 	s.guided, s.chunks, s.skip = r.CFG != 1, 1, r.ClipSkip
+	if t.parts.unet.GuidanceDim > 0 {
+		s.guided = false // it reads the scale, and was trained to answer as if it were guided
+	}
 	s.learned, s.given = t.lessons.count, r.Init != nil || t.parts.reads()
 	for i, c := range r.Controls {
 		s.controls[i] = c.Net
