@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -337,6 +338,34 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		tr.Close()
 		if used, _ := dev.Memory(); used != 0 {
 			t.Errorf("%d bytes are still held", used)
+		}
+	})
+}
+
+// TestNothingGrows: hundreds of steps, evaluations and saves hold no more memory than a few.
+func TestNothingGrows(t *testing.T) {
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		tr := newTrainer(t, dev, newNet(), train.Config{Optimiser: train.AdamW(1e-3), EMADecay: 0.9, ClipNorm: 1})
+		path := filepath.Join(t.TempDir(), "state.safetensors")
+		round := func() (heap uint64, device int64) {
+			steps(t, tr, 150, 1)
+			if _, err := tr.Evaluate(t.Context(), batch(0), true, 1); err != nil {
+				t.Fatal(err)
+			}
+			if err := tr.Save(t.Context(), path, nil); err != nil {
+				t.Fatal(err)
+			}
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			device, _ = dev.Memory()
+			return m.HeapAlloc, device
+		}
+		round()
+		heap, device := round()
+		laterHeap, laterDevice := round()
+		if laterHeap > heap+256<<10 || laterDevice != device {
+			t.Errorf("after 300 steps %d bytes on the heap and %d on the device, after 450 %d and %d", heap, device, laterHeap, laterDevice)
 		}
 	})
 }
