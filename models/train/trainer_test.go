@@ -12,6 +12,7 @@ import (
 	"atelier/compute"
 	"atelier/models/checkpoint"
 	"atelier/models/goldentest"
+	"atelier/models/lora"
 	"atelier/models/nn"
 	"atelier/models/train"
 )
@@ -370,15 +371,30 @@ func TestNothingGrows(t *testing.T) {
 	})
 }
 
+// checkApplied wants a saved LoRA, added to a model's weights as pictures are made with it, to give the loss that it was trained to.
+func checkApplied(t *testing.T, dev compute.Device, adapters *lora.File, want float64) {
+	t.Helper()
+	n := newNet()
+	warnings, err := lora.Apply([]lora.Network{{Name: "unet", Params: n.scope.Params()}}, []lora.Use{{File: adapters, UNet: 1}})
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(warnings, err)
+	}
+	g := compute.NewGraph()
+	g.Output("loss", n.loss(train.Pass{Graph: g}))
+	if got := float64(runFlat(t, dev, g, batch(0))["loss"][0]); math.Abs(got-want) > 1e-5 {
+		t.Errorf("with the saved LoRA the loss is %v, it was trained to %v", got, want)
+	}
+}
+
 func TestKohyaLayout(t *testing.T) {
 	n := newNet()
-	lora, err := train.NewLoRA(n.scope.Params(), []string{"conv", "out"}, 2, 1, 3)
+	adapter, err := train.NewLoRA(n.scope.Params(), []string{"conv", "out"}, 2, 1, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
-		tr, err := train.New(dev, lora.Params(), func(p train.Pass) *compute.Tensor {
-			lora.Bind(p.Graph)
+		tr, err := train.New(dev, adapter.Params(), func(p train.Pass) *compute.Tensor {
+			adapter.Bind(p.Graph)
 			return n.loss(p)
 		}, train.Config{Optimiser: train.AdamW(0.05)})
 		if err != nil {
@@ -398,21 +414,22 @@ func TestKohyaLayout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ts, err := lora.Kohya(train.PartUNet, ws)
+		ts, err := adapter.Kohya(train.PartUNet, ws)
 		if err != nil {
 			t.Fatal(err)
 		}
-		meta := lora.Metadata(train.LoRAInfo{Title: "A style", BaseVersion: "sd_v1", Architecture: "stable-diffusion-v1", Width: 64, Height: 48, Steps: 30,
+		meta := adapter.Metadata(train.LoRAInfo{Title: "A style", BaseVersion: "sd_v1", Architecture: "stable-diffusion-v1", Width: 64, Height: 48, Steps: 30,
 			Optimiser: train.AdamW(0.05), Tags: map[string]map[string]int{"set": {"red": 3}}, Finished: time.Unix(1700000000, 5e8), Trigger: "astyle"})
 		path := filepath.Join(t.TempDir(), "lora.safetensors")
 		if err := checkpoint.Write(path, ts, meta); err != nil {
 			t.Fatal(err)
 		}
-		file, err := checkpoint.Open(path)
+		adapters, file, err := lora.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer file.Close()
+		checkApplied(t, dev, adapters, after)
 		got := map[string]compute.Shape{}
 		for _, name := range file.Names() {
 			v, _ := file.Get(name)
