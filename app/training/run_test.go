@@ -336,6 +336,43 @@ func TestKill(t *testing.T) {
 	sameState(t, through, killed)
 }
 
+// TestHalfPrecision computes with half-precision copies of what is trained.
+func TestHalfPrecision(t *testing.T) {
+	base, data := smallModel(t), pictures(t, 4)
+	for _, kind := range []string{"lora", "textual_inversion", "latent_diffusion"} {
+		r := recipe(t, kind, base, data)
+		r.Train.Steps, r.Train.Half, r.Samples.Seeds = 2, true, []uint64{}
+		o, err := create(t, r).Train(t.Context(), device(t), Options{})
+		if err != nil || !(o.Loss > 0) {
+			t.Errorf("%s: %v, %+v", kind, err, o)
+		}
+	}
+}
+
+// TestVanishingPicture removes a picture in the middle: the run stops with a sentence, and all that was done is on the disk.
+func TestVanishingPicture(t *testing.T) {
+	data := pictures(t, 6)
+	r := recipe(t, "lora", smallModel(t), data)
+	r.Train.Batch, r.Data.Validation, r.Samples.Seeds = 1, number(0), []uint64{}
+	run := create(t, r)
+	_, err := run.Train(t.Context(), device(t), Options{Events: func(e Event) {
+		if e.What == EventStep && e.Step == 2 {
+			for i := range 6 {
+				must(t, os.Remove(filepath.Join(data, fmt.Sprintf("p%02d.png", i))))
+			}
+		}
+	}})
+	if err == nil || !strings.Contains(err.Error(), ".png: ") {
+		t.Fatalf("the run gives %v", err)
+	}
+	f, err := checkpoint.Open(filepath.Join(run.Folder, stateFile))
+	must(t, err)
+	defer f.Close()
+	if f.Metadata()["step"] != "2" {
+		t.Errorf("the state is that of step %s", f.Metadata()["step"])
+	}
+}
+
 // TestEarlyStopping trains at a rate at which nothing changes.
 func TestEarlyStopping(t *testing.T) {
 	r := recipe(t, "lora", smallModel(t), pictures(t, 6))

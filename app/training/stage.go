@@ -45,9 +45,10 @@ type stage struct {
 	memory    memory
 	log       *logFile
 	saved     time.Time
-	safe      int // the step of the state on the disk
-	older     int // the step of the state before it
-	finished  int // steps that the weights at hand have seen, once they are no longer trained
+	safe      int  // the step of the state on the disk
+	older     int  // the step of the state before it
+	broken    bool // the parameters are no numbers any more
+	finished  int  // steps that the weights at hand have seen, once they are no longer trained
 	retry     time.Time
 	pending   []checkpoint.Tensor // the best weights, while the disk refuses them
 	began     time.Time
@@ -253,11 +254,7 @@ func (s *stage) loop(ctx context.Context) error {
 			return err
 		}
 		if err := s.step(ctx); err != nil {
-			if ctx.Err() != nil {
-				s.save(ctx)
-				return ctx.Err()
-			}
-			return err
+			return s.stop(ctx, err)
 		}
 		at := s.trainer.Steps()
 		last := at == s.target
@@ -272,16 +269,24 @@ func (s *stage) loop(ctx context.Context) error {
 				continue
 			}
 			if err := act.do(ctx); err != nil {
-				if ctx.Err() != nil {
-					s.save(ctx)
-					return ctx.Err()
-				}
-				return err
+				return s.stop(ctx, err)
 			}
 		}
 	}
 	s.save(ctx)
 	return ctx.Err()
+}
+
+// stop saves what was reached, unless it is broken, and gives the reason for stopping.
+func (s *stage) stop(ctx context.Context, err error) error {
+	if !s.broken {
+		s.retry = time.Time{}
+		s.save(ctx)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // memoryAge is how much would be lost now.
@@ -557,6 +562,7 @@ func (s *stage) keepPrevious() {
 // failed says where to go on after a step that broke. Where the state on the disk is the one that the step started from, it is broken
 // too, and the one before it takes its place.
 func (s *stage) failed(err error, from int) error {
+	s.broken = true
 	if s.safe >= from && s.safe > 0 {
 		if os.Rename(filepath.Join(s.dir, previousFile), filepath.Join(s.dir, stateFile)) == nil {
 			s.safe = s.older
