@@ -46,6 +46,7 @@ type report struct {
 	Checks   []engine.Result `json:"checks"`
 	Host     []engine.Result `json:"host_checks,omitempty"` // the processor's kernels, where Device is not the processor
 	Warnings []string        `json:"warnings,omitempty"`
+	Models   []need          `json:"models,omitempty"` // what they will need, before a run
 	Seconds  float64         `json:"seconds"`
 	OK       bool            `json:"ok"`
 	Verdict  string          `json:"verdict"`
@@ -84,6 +85,7 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 		}
 	}
 	r.Seconds = time.Since(start).Seconds()
+	r.Models = modelNeeds(e, r.Machine)
 	r.judge()
 	if c.JSON {
 		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
@@ -181,6 +183,7 @@ func (r *report) printTail() {
 		}
 		fmt.Printf("  %s %-24s %d of %d cases\n", mark, op, t.ok, t.all)
 	}
+	printNeeds(r.Models)
 	fmt.Printf("Verdict   %s (%d cases in %.1f s)\n", r.Verdict, len(r.Checks)+len(r.Host), r.Seconds)
 }
 

@@ -4,14 +4,17 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
+	"atelier/compute"
 	"atelier/models/pipeline"
 )
 
 // progressBar draws a job's progress on a terminal, one line rewritten in place; anywhere else it stays silent.
 type progressBar struct {
 	out   *os.File
+	mu    sync.Mutex
 	shown bool
 }
 
@@ -24,31 +27,66 @@ func newProgressBar(quiet bool) *progressBar {
 	return &progressBar{out: os.Stderr}
 }
 
-func (b *progressBar) report(p pipeline.Progress) {
+func (b *progressBar) report(p pipeline.Progress) { b.write(progressLine(p)) }
+
+// write shows a line in place of the last one. It may be called from several goroutines.
+func (b *progressBar) write(line string) {
 	if b.out == nil {
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.shown = true
-	fmt.Fprint(b.out, "\r\x1b[K"+progressLine(p))
+	fmt.Fprint(b.out, "\r\x1b[K"+line)
 }
 
 // done clears the line.
 func (b *progressBar) done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.shown {
 		fmt.Fprint(b.out, "\r\x1b[K")
+		b.shown = false
 	}
 }
 
 // progressLine is "denoise ████████░░░░ 12/20  1.4 s left".
 func progressLine(p pipeline.Progress) string {
-	const width = 24
 	line := fmt.Sprintf("%-8s", p.Phase)
 	if p.Steps > 0 {
-		n := width * min(p.Step, p.Steps) / p.Steps
-		line += fmt.Sprintf(" %s%s %d/%d", strings.Repeat("█", n), strings.Repeat("░", width-n), p.Step, p.Steps)
+		line += fmt.Sprintf(" %s %d/%d", blocks(float64(p.Step)/float64(p.Steps)), p.Step, p.Steps)
 	}
 	if p.Left > 0 {
 		line += "  " + roundTime(p.Left) + " left"
+	}
+	return line
+}
+
+// blocks draws a part of a whole.
+func blocks(part float64) string {
+	const width = 24
+	n := int(width * min(max(part, 0), 1))
+	return strings.Repeat("█", n) + strings.Repeat("░", width-n)
+}
+
+// byteLine is "running  ████████░░░░ 1.2 GB of 4.3 GB, 12 MB/s  4 min left". All, the speed and the time may be 0 for unknown.
+func byteLine(what string, done, all int64, speed float64, left time.Duration) string {
+	line := fmt.Sprintf("%-8s ", what)
+	if all > 0 {
+		line += blocks(float64(done)/float64(all)) + " "
+	}
+	line += compute.FormatBytes(done)
+	if all > 0 {
+		line += " of " + compute.FormatBytes(all)
+		if left == 0 && speed > 0 {
+			left = time.Duration(float64(all-done) / speed * float64(time.Second))
+		}
+	}
+	if speed > 0 {
+		line += ", " + compute.FormatBytes(int64(speed)) + "/s"
+	}
+	if left > 0 {
+		line += "  " + roundTime(left) + " left"
 	}
 	return line
 }

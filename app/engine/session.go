@@ -2,19 +2,38 @@ package engine
 
 import (
 	"fmt"
+	"os"
 	"sync"
 
+	"atelier/app/modelstore"
 	"atelier/assets"
 	"atelier/models/catalog"
 	"atelier/models/pipeline"
 )
 
-// OpenModel opens the built-in model by its name, or a model folder by its path.
+// OpenModel opens the built-in model by its name, or another by its path or by the name that the list of models has it under. A model
+// without a vocabulary of its own takes CLIP's from wherever it is on this machine, as its TokenizerDir says.
 func OpenModel(name string) (*catalog.Model, error) {
 	if name == "" || name == assets.StickerName {
 		return catalog.OpenFS(assets.Sticker(), ".", assets.StickerName)
 	}
-	return catalog.Open(name, catalog.Options{})
+	store, storeErr := modelstore.Open(modelstore.Options{})
+	if _, err := os.Stat(name); err != nil && storeErr == nil {
+		if e, err := store.Find(name); err == nil {
+			name = e.Path
+		}
+	}
+	m, err := catalog.Open(name, catalog.Options{})
+	if err != nil || m.Tokenizer != nil || !m.TextEncoder.Here() || storeErr != nil {
+		return m, err
+	}
+	vocabulary, err := store.Vocabulary()
+	if err != nil {
+		m.TokenizerError = fmt.Errorf("%w; %w", m.TokenizerError, err)
+		return m, nil
+	}
+	m.Close()
+	return catalog.Open(name, catalog.Options{TokenizerDir: vocabulary.Dir})
 }
 
 // Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.

@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"atelier/app/disk"
 )
 
 const (
@@ -94,7 +96,7 @@ var ErrNoParameters = errors.New("the file has no parameters chunk: it was not m
 func ReadParameters(path string) (Parameters, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Parameters{}, fmt.Errorf("library: could not open %s: %w", path, plainError(err))
+		return Parameters{}, fmt.Errorf("library: could not open %s: %w", path, disk.Plain(err))
 	}
 	defer f.Close()
 	p, err := ParametersOf(f)

@@ -6,8 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
+
+	"atelier/app/disk"
 )
 
 // finish fills the part file, forces it to the disk and only then gives it its final name, so that under that name
@@ -31,36 +32,12 @@ func finish(part *os.File, data []byte, path string, replace bool) (err error) {
 	if replace {
 		err = os.Rename(part.Name(), path)
 	} else {
-		err = moveNew(part.Name(), path)
+		err = disk.MoveNew(part.Name(), path)
 	}
 	if err == nil {
-		syncFolder(filepath.Dir(path))
+		disk.SyncFolder(filepath.Dir(path))
 	}
 	return err
-}
-
-// moveNew renames without ever replacing: a hard link fails if the name is taken, where a rename would not. On file
-// systems without hard links it looks first; there the reservation alone keeps other savers away.
-func moveNew(from, to string) error {
-	err := os.Link(from, to)
-	if err == nil {
-		return os.Remove(from)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if _, lookErr := os.Lstat(to); lookErr == nil {
-		return fs.ErrExist
-	}
-	return os.Rename(from, to)
-}
-
-// syncFolder makes a rename durable. Not every system can; the file itself is safe by then, so it is best effort.
-func syncFolder(folder string) {
-	if d, err := os.Open(folder); err == nil {
-		d.Sync()
-		d.Close()
-	}
 }
 
 // SaveError says in one sentence what could not be saved, where, why, and what to do. The picture is still in memory. Reason and
@@ -94,7 +71,7 @@ const elsewhere = "choose another place"
 func saveError(path string, err error) *SaveError {
 	e := &SaveError{Path: path, Err: err}
 	switch {
-	case diskFull(err):
+	case disk.Full(err):
 		e.Reason, e.Advice = "the disk is full", "free some space, or choose another place"
 	case errors.Is(err, syscall.EROFS):
 		e.Reason, e.Advice = "that disk is read-only", elsewhere
@@ -105,29 +82,7 @@ func saveError(path string, err error) *SaveError {
 	case errors.Is(err, syscall.ENOTDIR):
 		e.Reason, e.Advice = "a file is in the way where a folder should be", elsewhere
 	default:
-		e.Reason, e.Advice = plainError(err).Error(), elsewhere
+		e.Reason, e.Advice = disk.Plain(err).Error(), elsewhere
 	}
 	return e
-}
-
-// diskFull also knows the two codes of Windows, ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL, which mean other things elsewhere.
-func diskFull(err error) bool {
-	var code syscall.Errno
-	if runtime.GOOS == "windows" && errors.As(err, &code) {
-		return code == 39 || code == 112
-	}
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// plainError drops the operation and path that file errors repeat.
-func plainError(err error) error {
-	var pathErr *fs.PathError
-	var linkErr *os.LinkError
-	switch {
-	case errors.As(err, &pathErr):
-		return pathErr.Err
-	case errors.As(err, &linkErr):
-		return linkErr.Err
-	}
-	return err
 }

@@ -88,7 +88,8 @@ func (d *Device) Close() {
 // errClosed answers calls to a device after Close.
 var errClosed = errors.New("host: the device is closed")
 
-// Load decodes the plan's parameters and reserves its slots, all as float32.
+// Load decodes the plan's parameters and reserves its slots, as float32 but for the right sides of products, which keep their
+// width. Parameters that do not fit are streamed: see compute.Streamed.
 func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable, error) {
 	elements := slotElements(p)
 	need := int64(0)
@@ -108,15 +109,21 @@ func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable,
 			need += u.bytes()
 		}
 	}
+	e := &executable{device: d, plan: p}
 	used, _ := d.Memory()
 	if limit := d.limit(); limit > 0 && need > limit-used {
-		return nil, &compute.MemoryError{Device: d.Name(), Need: need, Available: max(limit-used, 0)}
+		hold, streams, window, ok := d.chooseStreams(p, uses, need-(limit-used))
+		if !ok {
+			return nil, &compute.MemoryError{Device: d.Name(), Need: need, Available: max(limit-used, 0)}
+		}
+		e.streams, e.window = streams, make([]float32, (window+3)/4)
+		slots, uses = slots+window, hold
 	}
 	if err := d.acquire(ctx, uses); err != nil {
 		return nil, err
 	}
 	d.hold(slots)
-	e := &executable{device: d, plan: p, slotBytes: slots, uses: uses}
+	e.slotBytes, e.uses = slots, uses
 	e.prepare(elements, make([]float32, scratch))
 	return e, nil
 }

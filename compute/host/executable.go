@@ -15,6 +15,8 @@ type executable struct {
 	plan      *compute.Plan
 	slotBytes int64
 	uses      []paramUse
+	streams   map[paramKey]*stream // parameters that replays read anew, where not all fit
+	window    []float32            // that they take turns in
 	inputs    map[string][]float32 // the slots' memory by input
 	outputs   map[string][]float32
 	steps     []step
@@ -29,6 +31,7 @@ type step struct {
 	in   [][]float32
 	out  []float32
 	run  func() error // the quick way where there is one, else the definition over all cores; nil where an earlier step's run does it
+	from *stream      // what is read before the step runs, or nil
 
 	elements func(lo, hi int) // of an elementwise node: what computes a range of its elements
 }
@@ -76,7 +79,7 @@ func (e *executable) prepare(elements []int, scratch []float32) {
 	}
 	for i := range e.plan.Steps {
 		n := e.plan.Steps[i].Node
-		s := step{node: n, out: values(n)}
+		s := step{node: n, out: values(n), from: e.streamOf(n)}
 		for _, x := range n.In {
 			s.in = append(s.in, values(x))
 		}
@@ -112,6 +115,11 @@ func (e *executable) Run(ctx context.Context, in, out map[string][]float32) erro
 		if s.run == nil {
 			continue
 		}
+		if s.from != nil {
+			if err := s.from.fill(e.window); err != nil {
+				return err
+			}
+		}
 		if err := s.run(); err != nil {
 			return fmt.Errorf("%w (%s at %s)", err, s.node.Op.Name, s.node.At())
 		}
@@ -130,7 +138,7 @@ func (e *executable) Close() {
 		return
 	}
 	e.closed = true
-	e.inputs, e.outputs, e.steps = nil, nil, nil
+	e.inputs, e.outputs, e.steps, e.streams, e.window = nil, nil, nil, nil, nil
 	d := e.device
 	d.loading.Lock()
 	defer d.loading.Unlock()

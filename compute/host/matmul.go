@@ -54,6 +54,9 @@ func (e *executable) matMul(s step, scratch []float32) func() error {
 
 // right is the right side of a node's product: the parameter's panels where it is one, else the operand's memory.
 func (e *executable) right(s step, k, n int, transposed bool) *panels {
+	if s.from != nil {
+		return &s.from.right
+	}
 	if t := s.node.In[1]; e.plan.Slot(t) < 0 {
 		if p := e.device.params[paramKey{compute.Root(t).Src, k, n, transposed}]; p != nil {
 			return p.right

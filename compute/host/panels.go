@@ -18,6 +18,9 @@ type panels struct {
 	pitch      int       // elements between its rows
 	transposed bool      // it is [n k]
 
+	blocks []byte // or a block-quantised matrix, as devices store it
+	dtype  compute.DType
+
 	gather func(to []float32, n0, columns, valid, k0, k int) // copies a block, where there is no matrix either
 }
 
@@ -59,13 +62,22 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	if valid < columns {
 		clear(to)
 	}
-	if p.gather != nil {
+	switch {
+	case p.gather != nil:
 		p.gather(to, n0, columns, valid, k0, k)
 		return
+	case p.blocks != nil:
+		p.decode(to, n0, columns, valid, k0, k)
+		return
 	}
-	if !p.transposed {
+	packMatrix(to, p.matrix, p.pitch, p.transposed, n0, columns, valid, k0, k)
+}
+
+// packMatrix copies a block out of a matrix whose rows are pitch elements apart.
+func packMatrix[T float32 | uint16](to, matrix []T, pitch int, transposed bool, n0, columns, valid, k0, k int) {
+	if !transposed {
 		for i := range k {
-			copy(to[i*columns:][:valid], p.matrix[(k0+i)*p.pitch+n0:])
+			copy(to[i*columns:][:valid], matrix[(k0+i)*pitch+n0:])
 		}
 		return
 	}
@@ -73,7 +85,7 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	for first := 0; first < k; first += run {
 		last := min(first+run, k)
 		for j := range valid {
-			row := p.matrix[(n0+j)*p.pitch+k0:]
+			row := matrix[(n0+j)*pitch+k0:]
 			for i := first; i < last; i++ {
 				to[i*columns+j] = row[i]
 			}
@@ -81,49 +93,35 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	}
 }
 
-// blockPanels is panels whose blocks of a block-quantised matrix, [n k] where transposed, are decoded as they are needed.
-func blockPanels(d compute.DType, blocks []byte, k, n int, transposed bool) *panels {
-	p := &panels{k: k, n: n}
-	p.gather = func(to []float32, n0, columns, valid, k0, rows int) {
-		if !transposed {
-			for i := range rows {
-				d.DecodeStored(to[i*columns:][:valid], blocks, (k0+i)*n+n0)
-			}
-			return
+// decode copies a block out of a block-quantised matrix.
+func (p *panels) decode(to []float32, n0, columns, valid, k0, k int) {
+	if !p.transposed {
+		for i := range k {
+			p.dtype.DecodeStored(to[i*columns:][:valid], p.blocks, (k0+i)*p.n+n0)
 		}
-		const run = 256 // a row at a time, in pieces of the longest block
-		var row [run]float32
-		for j := range valid {
-			for first := 0; first < rows; {
-				from := (n0+j)*k + k0 + first
-				piece := row[:min(run-from%run, rows-first)] // whole blocks but for the ends
-				d.DecodeStored(piece, blocks, from)
-				for i, v := range piece {
-					to[(first+i)*columns+j] = v
-				}
-				first += len(piece)
+		return
+	}
+	const run = 256 // of a row at a time: the longest block
+	var row [run]float32
+	for j := range valid {
+		for first := 0; first < k; {
+			from := (n0+j)*p.k + k0 + first
+			piece := row[:min(run-from%run, k-first)] // whole blocks but for the ends
+			p.dtype.DecodeStored(piece, p.blocks, from)
+			for i, v := range piece {
+				to[(first+i)*columns+j] = v
 			}
+			first += len(piece)
 		}
 	}
-	return p
 }
 
-// packed is the panels of a whole matrix, in the width of dtype.
-func (p *panels) packed(dtype compute.DType) *panels {
-	q := &panels{k: p.k, n: p.n}
-	if dtype != compute.F16 {
-		q.f32 = make([]float32, p.size())
-		p.packAll(q.f32)
-		return q
-	}
-	q.f16 = make([]uint16, p.size())
-	space := make([]float32, p.k*vector.Columns)
+// packedHalf is the panels of a whole matrix of half floats.
+func (p *panels) packedHalf(matrix []uint16) *panels {
+	q := &panels{k: p.k, n: p.n, f16: make([]uint16, p.size())}
 	for i := range p.count() {
 		columns, valid := p.columns(i)
-		p.pack(space[:p.k*columns], i*vector.Columns, columns, valid, 0, p.k)
-		for j, v := range space[:p.k*columns] {
-			q.f16[i*vector.Columns*p.k+j] = compute.HalfBits(v)
-		}
+		packMatrix(q.f16[i*vector.Columns*p.k:][:p.k*columns], matrix, p.pitch, p.transposed, i*vector.Columns, columns, valid, 0, p.k)
 	}
 	return q
 }

@@ -63,6 +63,7 @@ type Device struct {
 	programs map[string]*program
 	failed   map[string]error // programs that do not compile
 	params   map[compute.Source]*param
+	scratch  []float32 // decoded values of a streamed parameter
 	state    glState
 	pending  uintptr // fence of the last chunk of launches; 0 is none
 	binaries *diskCache

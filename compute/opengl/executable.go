@@ -20,6 +20,9 @@ type Executable struct {
 
 	// The rest belongs to the GL goroutine.
 	slots    []*buffer
+	held     []*compute.Tensor          // parameters that stay on the device
+	streams  map[compute.Source]*buffer // the window of each parameter that replays read anew, where not all fit
+	windows  []*buffer
 	commands []command
 	loaded   bool
 }
@@ -29,14 +32,15 @@ type command struct {
 	step     int // in the plan
 	launch   *compute.Launch
 	variant  variant
-	choices  []variant // forms not yet timed; empty once variant is chosen
-	verdict  string    // key of the choice in the tuning file
-	textures []uint32  // by unit
-	storage  []uint32  // by binding
-	barrier  bool      // a buffer that this launch touches was written since the last barrier
-	fence    bool      // a chunk of launches ends here
-	pieces   int       // how many dispatches the launch is split into, where it is long; 0 is one
-	host     *hostNode // not nil: the node runs by its definition
+	choices  []variant       // forms not yet timed; empty once variant is chosen
+	verdict  string          // key of the choice in the tuning file
+	textures []uint32        // by unit
+	storage  []uint32        // by binding
+	barrier  bool            // a buffer that this launch touches was written since the last barrier
+	fence    bool            // a chunk of launches ends here
+	pieces   int             // how many dispatches the launch is split into, where it is long; 0 is one
+	host     *hostNode       // not nil: the node runs by its definition
+	stream   *compute.Tensor // a parameter to read before, or nil
 }
 
 // variant is a launch under one form.
@@ -66,14 +70,15 @@ func (d *Device) Load(ctx stdcontext.Context, p *compute.Plan) (compute.Executab
 
 func (e *Executable) load(ctx stdcontext.Context) error {
 	d := e.device
-	if err := d.fits(e.plan); err != nil {
+	windows, bytes, err := e.fit()
+	if err != nil {
 		return err
 	}
-	if err := d.acquire(ctx, e.plan.Params); err != nil {
+	if err := d.acquire(ctx, e.held); err != nil {
 		return err
 	}
 	e.loaded = true
-	err := e.reserve()
+	err = e.reserve(windows, bytes)
 	if err == nil {
 		err = e.prepare(ctx)
 	}
@@ -86,23 +91,7 @@ func (e *Executable) load(ctx stdcontext.Context) error {
 	return err
 }
 
-// fits refuses a plan whose slots and new parameters exceed what is free.
-func (d *Device) fits(p *compute.Plan) error {
-	need := p.SlotBytes()
-	for _, t := range p.Params {
-		if d.params[t.Src] == nil {
-			need += t.Bytes()
-		}
-	}
-	limit := d.memoryLimit()
-	used, _ := d.Memory()
-	if limit > 0 && need > limit-used {
-		return &compute.MemoryError{Device: d.Name(), Need: need, Available: max(limit-used, 0)}
-	}
-	return nil
-}
-
-func (e *Executable) reserve() error {
+func (e *Executable) reserve(windows int, window int64) error {
 	for _, bytes := range e.plan.Slots {
 		b, err := e.device.alloc(bytes)
 		if err != nil {
@@ -110,7 +99,7 @@ func (e *Executable) reserve() error {
 		}
 		e.slots = append(e.slots, b)
 	}
-	return nil
+	return e.reserveWindows(windows, window)
 }
 
 // unload frees slots and parameters.
@@ -123,7 +112,11 @@ func (e *Executable) unload() {
 		e.device.free(b)
 	}
 	e.slots, e.commands = nil, nil
-	e.device.release(e.plan.Params)
+	for _, b := range e.windows {
+		e.device.free(b)
+	}
+	e.windows, e.streams = nil, nil
+	e.device.release(e.held)
 }
 
 // Close gives slots and unshared parameters back.
@@ -138,6 +131,9 @@ func (e *Executable) Close() {
 func (e *Executable) buffer(t *compute.Tensor) *buffer {
 	if s := e.plan.Slot(t); s >= 0 {
 		return e.slots[s]
+	}
+	if w := e.streams[compute.Root(t).Src]; w != nil {
+		return w
 	}
 	return e.device.params[compute.Root(t).Src].buffer
 }
@@ -168,8 +164,11 @@ func (e *Executable) prepare(ctx stdcontext.Context) error {
 			flops += work
 			pieces = int(math.Ceil(work / chunkFLOPs))
 		}
-		for _, c := range commands {
+		for k, c := range commands {
 			c.pieces = pieces
+			if k == 0 && len(step.Node.In) > 1 && e.streams[step.Node.In[1].Src] != nil {
+				c.stream = step.Node.In[1]
+			}
 			if c.host != nil {
 				c.barrier = true
 				clear(dirty)
@@ -382,6 +381,11 @@ func (e *Executable) replay(ctx stdcontext.Context) error {
 
 // issue runs one command; a launch whose forms are not yet timed is timed now, on its real operands.
 func (e *Executable) issue(ctx stdcontext.Context, c *command) error {
+	if c.stream != nil {
+		if err := e.device.stream(c.stream, e.streams[c.stream.Src]); err != nil {
+			return err
+		}
+	}
 	switch {
 	case c.host != nil:
 		return c.host.run(e)

@@ -82,6 +82,22 @@ func (d *Device) release(ts []*compute.Tensor) {
 	}
 }
 
+// stream reads a parameter anew into a window that it shares with others.
+func (d *Device) stream(t *compute.Tensor, window *buffer) error {
+	gl.BindBuffer(gl.COPY_WRITE_BUFFER, window.id)
+	to := gl.MapBufferRange(gl.COPY_WRITE_BUFFER, 0, int(t.Bytes()), gl.MAP_WRITE_BIT|gl.MAP_INVALIDATE_BUFFER_BIT)
+	if to == nil {
+		return fmt.Errorf("opengl: the driver gives no access to memory for parameter %q", t.Name())
+	}
+	var err error
+	d.scratch, err = decode(t, to, d.scratch)
+	gl.BindBuffer(gl.COPY_WRITE_BUFFER, window.id)
+	if !gl.UnmapBuffer(gl.COPY_WRITE_BUFFER) && err == nil {
+		err = fmt.Errorf("opengl: the driver lost parameter %q while it was written: load again", t.Name())
+	}
+	return err
+}
+
 // fill maps the buffers of fresh parameters, decodes into them on all cores, and unmaps them.
 func (d *Device) fill(ctx stdcontext.Context, fresh []*compute.Tensor) error {
 	mapped := make([]unsafe.Pointer, len(fresh))

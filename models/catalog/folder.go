@@ -235,13 +235,6 @@ func (m *Model) openWeights(dir string, p *Part) error {
 	if p != &m.UNet && p != &m.Generator {
 		return nil
 	}
-	m.weights = []string{file}
-	if strings.HasSuffix(file, ".json") {
-		shards, err := fs.Glob(m.fsys, path.Join(path.Dir(file), "*-of-*.safetensors"))
-		if err != nil {
-			return err
-		}
-		m.weights = shards
-	}
-	return nil
+	m.weights, err = checkpoint.Files(m.fsys, file)
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"atelier/models/checkpoint"
+	"atelier/models/nn"
+	"atelier/models/taesd"
 )
 
 // tinyNames are what files of the TAESD family are called before "_encoder" and "_decoder".
@@ -58,8 +60,25 @@ func (m *Model) tinyIn(fsys fs.FS, dir string, names ...string) {
 				m.opened = append(m.opened, t)
 			}
 		}
-		if m.TinyEncoder.Here() || m.TinyDecoder.Here() {
+		if m.tinyBoth(fsys, path.Join(dir, name+".safetensors")); m.TinyEncoder.Here() || m.TinyDecoder.Here() {
 			return
 		}
+	}
+}
+
+// tinyBoth opens a file with both halves, as diffusers keeps them, where no half has been found.
+func (m *Model) tinyBoth(fsys fs.FS, file string) {
+	if _, err := fs.Stat(fsys, file); err != nil || m.TinyEncoder.Here() || m.TinyDecoder.Here() {
+		return
+	}
+	t, err := checkpoint.OpenFS(fsys, file)
+	if err != nil {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the tiny autoencoder %s is left out: %v", file, err))
+		return
+	}
+	m.opened = append(m.opened, t)
+	if at := taesd.Find(nn.Load(file, t)); at.HasEncoder && at.HasDecoder {
+		p := Part{Class: familyOf("taesd").Classes[0], File: path.Base(file), Weights: t}
+		m.TinyEncoder, m.TinyDecoder = p, p
 	}
 }

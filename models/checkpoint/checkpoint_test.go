@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -187,6 +188,33 @@ func TestDecodesEveryType(t *testing.T) {
 		if err != nil || got[0] != c.want {
 			t.Errorf("%s %x = %v, %v; want %v", c.d, c.data, got, err, c.want)
 		}
+	}
+}
+
+func TestHalfLoss(t *testing.T) {
+	tensor := func(values ...float32) Tensor {
+		var data []byte
+		for _, v := range values {
+			data = binary.LittleEndian.AppendUint16(data, uint16(math.Float32bits(v)>>16))
+		}
+		return Tensor{DType: BF16, Shape: []int{len(values)}, Data: data}
+	}
+	for _, c := range []struct {
+		t    Tensor
+		want float64
+	}{
+		{tensor(1, -0.0203857421875, 65280, 0x1.fep-17, -0x1.fep-17, 0), 0},
+		{tensor(3, 4, 0x1.02p-18), 0x1p-25 / 5},
+		{tensor(1, 65536), math.Inf(1)},
+		{tensor(1, float32(math.NaN())), math.Inf(1)},
+	} {
+		got, err := c.t.HalfLoss()
+		if err != nil || got != c.want && math.Abs(got-c.want) > 1e-3*c.want {
+			t.Errorf("%v: %g, %v; want %g", c.t.Data, got, err, c.want)
+		}
+	}
+	if _, err := NewF32("a", []int{1}, []float32{1}).HalfLoss(); err == nil {
+		t.Error("F32 has a loss")
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"runtime/debug"
+	"unsafe"
 
 	"atelier/compute"
 )
@@ -21,8 +23,9 @@ type Tensor struct {
 	// nil for a tensor that the file holds in another order, which those methods put right.
 	Data []byte
 
-	file string // for messages; empty for tensors made in memory
-	view *view  // where Data is nil
+	file    string // for messages; empty for tensors made in memory
+	view    *view  // where Data is nil
+	mapping []byte // of the file, where Data lies in one
 }
 
 // Len is the number of elements.
@@ -32,6 +35,29 @@ func (t Tensor) Len() int {
 		n *= d
 	}
 	return n
+}
+
+// Part is one of several equal parts of the tensor along its first axis, without copying: a fused matrix's own matrices. false
+// where the axis or the tensor's blocks cannot be cut so.
+func (t Tensor) Part(part, of int) (Tensor, bool) {
+	if len(t.Shape) == 0 || of < 1 || part < 0 || part >= of || t.Shape[0]%of != 0 {
+		return Tensor{}, false
+	}
+	rows, each := t.Shape[0]/of, t.Len()/of
+	shape := append([]int{rows}, t.Shape[1:]...)
+	if t.view != nil {
+		v := *t.view
+		v.offset += part * rows * v.strides[0]
+		t.Shape, t.view = shape, &v
+		return t, true
+	}
+	elements, size := t.DType.Block()
+	if elements == 0 || each%elements != 0 || len(t.Data) != t.Len()/elements*size {
+		return Tensor{}, false
+	}
+	bytes := each / elements * size
+	t.Shape, t.Data = shape, t.Data[part*bytes:(part+1)*bytes:(part+1)*bytes]
+	return t, true
 }
 
 // Float32s decodes all elements to float32 (rounding to nearest; BOOL gives 0 and 1).
@@ -46,6 +72,7 @@ func (t Tensor) Floats(dst []float32, from int) error {
 	if err != nil {
 		return err
 	}
+	defer t.leave(src)
 	if elems, _ := t.DType.Block(); elems > 1 {
 		return t.guard(func() { t.DType.Quantised().Decode(dst, src, from%elems) })
 	}
@@ -61,6 +88,44 @@ func (t Tensor) Size() int {
 	return t.Len() / elems * size
 }
 
+// HalfLoss is how much a BF16 tensor would change in half precision: the root mean square of the differences relative to that of
+// the values, and infinite where a value is too large. BF16 has fewer digits, so that only small values change.
+func (t Tensor) HalfLoss() (float64, error) {
+	if t.DType != BF16 {
+		return 0, fmt.Errorf("checkpoint: tensor %q of %s is %s, not %s", t.Name, t.file, t.DType, BF16)
+	}
+	const (
+		tooLarge = 0x4780 // 2¹⁶
+		exact    = 0x3700 // 2⁻¹⁷: from here on eight digits end above the last of half precision, 2⁻²⁴
+	)
+	var all, lost float64
+	buffer := make([]byte, min(t.Size(), 1<<20))
+	for from := 0; from < t.Size(); from += len(buffer) {
+		part := buffer[:min(len(buffer), t.Size()-from)]
+		if err := t.Read(part, from); err != nil {
+			return 0, err
+		}
+		sum := float32(0)
+		for ; len(part) > 0; part = part[2:] {
+			bits := binary.LittleEndian.Uint16(part)
+			v := BFloatToFloat(bits)
+			sum += v * v
+			switch a := bits & 0x7fff; {
+			case a >= tooLarge:
+				return math.Inf(1), nil
+			case a < exact && a > 0:
+				d := float64(v) - float64(compute.HalfFloat(compute.HalfBits(v)))
+				lost += d * d
+			}
+		}
+		all += float64(sum)
+	}
+	if lost == 0 {
+		return 0, nil
+	}
+	return math.Sqrt(lost / all), nil
+}
+
 // Read copies len(dst) raw little-endian bytes, starting at byte from of the tensor, into dst.
 func (t Tensor) Read(dst []byte, from int) error {
 	have := len(t.Data)
@@ -71,6 +136,7 @@ func (t Tensor) Read(dst []byte, from int) error {
 		return fmt.Errorf("checkpoint: tensor %q of %s: bytes %d to %d lie outside its %d bytes", t.Name, t.file, from, from+len(dst), have)
 	}
 	if t.view == nil {
+		defer t.leave(t.Data[from : from+len(dst)])
 		return t.guard(func() { copy(dst, t.Data[from:]) })
 	}
 	size := t.DType.Size()
@@ -119,6 +185,24 @@ func (t Tensor) span(n, from int) ([]byte, error) {
 		return dst, t.guard(func() { t.view.gather(dst, t.Shape, from, size) })
 	}
 	return t.Data[from/elems*size : (from+n+elems-1)/elems*size], nil
+}
+
+// leave lets go of the memory of a mapping that was read: its pages stay in the system's cache, but no longer count as this
+// program's own, which has its copy. What does not lie in the mapping, or is small, stays.
+func (t Tensor) leave(read []byte) {
+	if len(read) < 1<<16 || len(t.mapping) == 0 {
+		return
+	}
+	begin, at := uintptr(unsafe.Pointer(unsafe.SliceData(t.mapping))), uintptr(unsafe.Pointer(unsafe.SliceData(read)))
+	if at < begin || at+uintptr(len(read)) > begin+uintptr(len(t.mapping)) {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	from := (at - begin + page - 1) / page * page // the mapping begins with a page
+	to := (at - begin + uintptr(len(read))) / page * page
+	if from < to {
+		releasePages(t.mapping[from:to])
+	}
 }
 
 // guard runs f, which reads t.Data, and reports a memory fault (the mapped file was cut short or closed) as an error.

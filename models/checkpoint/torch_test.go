@@ -61,6 +61,54 @@ func TestZoo(t *testing.T) {
 	}
 }
 
+// TestPart cuts tensors that lie in every way.
+func TestPart(t *testing.T) {
+	zoo, err := Open("testdata/torch/zoo.zip.pth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer zoo.Close()
+	tensors := []Tensor{{Name: "q", DType: Q8_0, Shape: []int{4, 48}, Data: make([]byte, 6*34)}}
+	for i := range tensors[0].Data {
+		tensors[0].Data[i] = byte(i % 60)
+	}
+	for _, n := range []string{"contig", "transposed_view", "strided", "channels_last", "f64", "i64", "empty"} {
+		x, _ := zoo.Get(n)
+		tensors = append(tensors, x)
+	}
+	for _, x := range tensors {
+		whole, err := x.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := 2
+		if x.Shape[0] == 1 {
+			of = 1
+		}
+		var parts []float32
+		for i := range of {
+			p, ok := x.Part(i, of)
+			if !ok || p.Shape[0] != x.Shape[0]/of {
+				t.Fatalf("%s: part %d is %v", x.Name, i, p.Shape)
+			}
+			v, err := p.Float32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts = append(parts, v...)
+		}
+		if !slices.EqualFunc(parts, whole, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+			t.Errorf("%s: parts %v, whole %v", x.Name, parts, whole)
+		}
+	}
+	if _, ok := tensors[0].Part(1, 4); ok {
+		t.Error("a part began within a block")
+	}
+	if _, ok := tensors[1].Part(0, 3); ok {
+		t.Error("4 rows were cut in 3")
+	}
+}
+
 // TestModule reads a whole pickled module, of which only the names of classes are known.
 func TestModule(t *testing.T) {
 	m, err := Open("testdata/torch/module.pth")

@@ -20,7 +20,7 @@ func NewLinear(s *Scope, in, out int, bias bool) *Linear {
 // NewPointwise takes a 1×1 convolution, in checkpoints [out in 1 1], as a Linear with bias.
 func NewPointwise(s *Scope, in, out int) *Linear {
 	return &Linear{
-		Weight: s.take("weight", UniformInit(in), []int{out, in, 1, 1}, []int{out, in}, nil),
+		Weight: s.matrix("weight", UniformInit(in), out, in, 1, 1),
 		Bias:   s.Param("bias", UniformInit(in), out),
 	}
 }

@@ -220,6 +220,56 @@ func TestQuantisedSources(t *testing.T) {
 	}
 }
 
+// TestWidthsOfOtherTypes checks what becomes of eight-bit floats and of BF16, large and small, tame and with values that half
+// precision lacks.
+func TestWidthsOfOtherTypes(t *testing.T) {
+	bfloat := func(name string, n int, odd float32) checkpoint.Tensor {
+		x := checkpoint.Tensor{Name: name, DType: checkpoint.BF16, Shape: []int{1, n}, Data: make([]byte, 2*n)}
+		for i := range n {
+			v := float32(i%255-127) / 64
+			if i == 5 {
+				v = odd
+			}
+			binary.LittleEndian.PutUint16(x.Data[2*i:], uint16(math.Float32bits(v)>>16))
+		}
+		return x
+	}
+	const large = exactElements + 4
+	eight := checkpoint.Tensor{Name: "eight", DType: checkpoint.F8E4M3, Shape: []int{1, 256}, Data: make([]byte, 256)}
+	for i := range eight.Data {
+		eight.Data[i] = byte(i)
+	}
+	for _, c := range []struct {
+		t    checkpoint.Tensor
+		want compute.DType
+	}{{eight, compute.F16}, {bfloat("tame", large, 0), compute.F16}, {bfloat("small", 64, 0), compute.F32}, {bfloat("huge", large, 1e9), compute.F32}, {bfloat("tiny", large, 0x1.02p-18), compute.F16}} {
+		src := &Stored{tensor: c.t}
+		n := c.t.Len()
+		if src.DType() != c.want {
+			t.Errorf("%s is %v, want %v", c.t.Name, src.DType(), c.want)
+			continue
+		}
+		values, raw := make([]float32, n), make([]byte, c.want.Stored(n))
+		if err := src.Read(values); err != nil {
+			t.Fatal(err)
+		}
+		if err := src.ReadRaw(raw); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range values {
+			got := float32(0)
+			if c.want == compute.F16 {
+				got = compute.HalfFloat(binary.LittleEndian.Uint16(raw[2*i:]))
+			} else {
+				got = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+			}
+			if got != v && !(got != got && v != v) && !(c.t.Name == "tiny" && i == 5) {
+				t.Fatalf("%s: element %d is %v on the device, %v in the file", c.t.Name, i, got, v)
+			}
+		}
+	}
+}
+
 // tensors is a checkpoint in memory.
 type tensors map[string]checkpoint.Tensor
 

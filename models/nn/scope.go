@@ -197,9 +197,14 @@ func (s *Scope) Param(leaf string, init Init, shape ...int) *Param {
 // Matrix takes a parameter that only products read, as their second operand: the weight of a Linear. A block-quantised one stays
 // so on the device.
 func (s *Scope) Matrix(leaf string, init Init, out, in int) *Param {
-	p := s.take(leaf, init, []int{out, in}, []int{out, in}, nil)
+	return s.matrix(leaf, init, out, in)
+}
+
+// matrix takes a Matrix that checkpoints store with these extents, those after the second 1.
+func (s *Scope) matrix(leaf string, init Init, stored ...int) *Param {
+	p := s.take(leaf, init, stored, stored[:2], nil)
 	if src, ok := p.Source.(*Stored); ok {
-		src.matrix = in%4 == 0 // products read rows by fours
+		src.matrix = stored[1]%4 == 0 // products read rows by fours
 	}
 	return p
 }
@@ -235,7 +240,7 @@ func (s *Scope) take(leaf string, init Init, stored, shape []int, p *permutation
 	}
 	switch {
 	case !ok:
-		s.missing = append(s.missing, name)
+		s.missing = append(s.missing, s.original(name))
 	case !sameShape(t.Shape, stored):
 		s.misshapen = append(s.misshapen, fmt.Sprintf("%s is %v, not %v", s.original(name), compute.Shape(t.Shape), compute.Shape(stored)))
 	case !readable(t.DType):
@@ -308,7 +313,7 @@ func (s *Scope) Finish(ignore ...string) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s does not fit its configuration; check that config.json belongs to these weights. Tensors %s", s.label, strings.Join(parts, "; "))
+	return fmt.Errorf("%s does not fit its configuration, which its config.json or its other tensors say: tensors %s", s.label, strings.Join(parts, "; "))
 }
 
 func endsIn(name string, suffixes []string) bool {

@@ -4,24 +4,33 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"sync"
 	"unsafe"
 
 	"atelier/compute"
 	"atelier/models/checkpoint"
 )
 
-// Stored is a compute.Source over a tensor of a checkpoint. Half-precision tensors stay half on the device, and block-quantised
-// matrices stay quantised; all other types become float32, but for large quantised tensors that no product reads as they are.
+// Stored is a compute.Source over a tensor of a checkpoint. Half-precision tensors stay half on the device, block-quantised
+// matrices stay quantised, and types whose values half precision holds become that; all others become float32, but for large
+// quantised tensors that no product reads as they are.
 type Stored struct {
 	tensor checkpoint.Tensor
 	order  *permutation // nil where the graph's order is the file's
 	matrix bool         // may stay block-quantised
+
+	weigh sync.Once
+	halve bool // a BF16 tensor that is as good in half precision
 }
 
 // exactElements is the size up to which a quantised tensor that must be decoded at load becomes float32, which holds every value
 // and is little memory. Larger ones, the kernels of wide layers and vocabularies, become half: a rounding of 0.05 % beside
 // that of 8 bits at most, for half the memory.
 const exactElements = 1 << 20
+
+// halfLoss is how far half precision may be from the values of a large BF16 tensor, root mean square relative to theirs: the
+// few that are too small for its exponents lose last bits, less than sums in float32 do.
+const halfLoss = 1e-6
 
 // permutation turns a convolution's weight from the checkpoint's order to channels last.
 type permutation struct {
@@ -32,8 +41,20 @@ type permutation struct {
 
 // DType is the storage type that a device should keep.
 func (s *Stored) DType() compute.DType {
-	if s.tensor.DType == checkpoint.F16 {
+	switch s.tensor.DType {
+	case checkpoint.F16, checkpoint.F8E4M3, checkpoint.F8E5M2: // of the last two, half precision holds every value
 		return compute.F16
+	case checkpoint.BF16:
+		s.weigh.Do(func() {
+			if s.tensor.Len() > exactElements {
+				loss, err := s.tensor.HalfLoss()
+				s.halve = err == nil && loss <= halfLoss
+			}
+		})
+		if s.halve {
+			return compute.F16
+		}
+		return compute.F32
 	}
 	if q := s.tensor.DType.Quantised(); q.Blocks() {
 		switch {
@@ -48,18 +69,19 @@ func (s *Stored) DType() compute.DType {
 
 // Read fills dst with the parameter's values in the graph's order.
 func (s *Stored) Read(dst []float32) error {
-	if err := s.checkSize(len(dst)); err != nil {
+	if err := s.checkSize(len(dst)); err != nil || len(dst) == 0 {
 		return err
 	}
 	if s.order == nil {
 		return s.tensor.Floats(dst, 0)
 	}
-	in := make([]float32, s.order.block())
+	in := make([]float32, s.order.run())
 	for from := 0; from < len(dst); from += len(in) {
+		in = in[:min(len(in), len(dst)-from)]
 		if err := s.tensor.Floats(in, from); err != nil {
 			return err
 		}
-		scatter(s.order, dst, in, from)
+		scatterAll(s.order, dst, in, from)
 	}
 	return nil
 }
@@ -73,7 +95,7 @@ func (s *Stored) ReadRaw(dst []byte) error {
 	}
 	size := d.Bytes()
 	n := len(dst) / size
-	if err := s.checkSize(n); err != nil {
+	if err := s.checkSize(n); err != nil || n == 0 {
 		return err
 	}
 	if t := s.tensor.DType; t != checkpoint.F16 && t != checkpoint.F32 {
@@ -93,15 +115,16 @@ func (s *Stored) ReadRaw(dst []byte) error {
 	if s.order == nil {
 		return s.tensor.Read(dst, 0)
 	}
-	in := make([]byte, s.order.block()*size)
+	in := make([]byte, s.order.run()*size)
 	for from := 0; from < n; from += len(in) / size {
+		in = in[:min(len(in), len(dst)-from*size)]
 		if err := s.tensor.Read(in, from*size); err != nil {
 			return err
 		}
 		if size == 2 {
-			scatter(s.order, elements[[2]byte](dst), elements[[2]byte](in), from)
+			scatterAll(s.order, elements[[2]byte](dst), elements[[2]byte](in), from)
 		} else {
-			scatter(s.order, elements[[4]byte](dst), elements[[4]byte](in), from)
+			scatterAll(s.order, elements[[4]byte](dst), elements[[4]byte](in), from)
 		}
 	}
 	return nil
@@ -115,8 +138,8 @@ func (s *Stored) readBlocks(d compute.DType, dst []byte) error {
 	if len(dst) != blocks*stored {
 		return s.checkSize(len(dst) / stored * elements)
 	}
-	const run = 256
-	file := make([]byte, run*size)
+	const run = 1 << 15 // large pieces, whose pages a checkpoint can let go
+	file := make([]byte, min(run, blocks)*size)
 	for at := 0; at < blocks; at += run {
 		n := min(run, blocks-at)
 		if err := s.tensor.Read(file[:n*size], at*size); err != nil {
@@ -163,6 +186,28 @@ func (p *permutation) block() int {
 		return p.mid * p.cols
 	}
 	return p.rows * p.cols
+}
+
+// run is how many elements of the file are read at a time: whole blocks, and enough that a checkpoint can let their pages go.
+func (p *permutation) run() int {
+	b := p.block()
+	return b * max(1, min((1<<19)/max(b, 1), p.blocks()))
+}
+
+// blocks is how many blocks there are.
+func (p *permutation) blocks() int {
+	if p.transposed {
+		return p.groups * p.rows
+	}
+	return p.outer
+}
+
+// scatterAll is scatter for several blocks.
+func scatterAll[T any](p *permutation, dst, in []T, from int) {
+	n := p.block()
+	for at := 0; at < len(in); at += n {
+		scatter(p, dst, in[at:at+n], from+at)
+	}
 }
 
 // scatter puts a block of the file's elements, which begins at element from, where the graph's order has them.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -191,7 +192,8 @@ func TestCancelKeepsFinished(t *testing.T) {
 	}
 }
 
-// budget is a device with a given memory, which counts as a graphics driver does: slots, and parameters once.
+// budget is a device with a given memory, which counts slots, and parameters once: right sides of products as they are stored,
+// others as float32.
 type budget struct {
 	compute.Device
 	limit, used, peak int64
@@ -210,7 +212,7 @@ func (b *budget) Load(ctx context.Context, p *compute.Plan) (compute.Executable,
 	need := p.SlotBytes()
 	for _, t := range p.Params {
 		if b.users[t.Src] == 0 {
-			need += 4 * int64(t.Shape().Size())
+			need += held(p, t)
 		}
 	}
 	if need > b.limit-b.used {
@@ -233,9 +235,16 @@ func (e *budgeted) Close() {
 	e.b.used -= e.plan.SlotBytes()
 	for _, t := range e.plan.Params {
 		if e.b.users[t.Src]--; e.b.users[t.Src] == 0 {
-			e.b.used -= 4 * int64(t.Shape().Size())
+			e.b.used -= held(e.plan, t)
 		}
 	}
+}
+
+func held(p *compute.Plan, t *compute.Tensor) int64 {
+	if slices.Contains(p.Streamable(), t) {
+		return t.Bytes()
+	}
+	return 4 * int64(t.Shape().Size())
 }
 
 // TestMemory checks that what does not fit is refused before anything is loaded, with a size that would fit, and that a
@@ -271,7 +280,11 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d bytes held after the run, %d at its peak, %d allowed", b.used, b.peak, one)
 	}
 
-	refusing, b := withLimit(one - 1)
+	least := st.least()
+	if least >= one {
+		t.Fatalf("the largest part takes %d bytes and, streamed, %d", one, least)
+	}
+	refusing, b := withLimit(least - 1)
 	var memory *compute.MemoryError
 	_, err = refusing.Run(context.Background(), req, nil)
 	if !errors.As(err, &memory) || memory.Need != one || !strings.Contains(err.Error(), "; 56 × 56 would fit") {
@@ -282,6 +295,20 @@ func TestMemory(t *testing.T) {
 	}
 	if _, err := refusing.Memory(req); !errors.As(err, &memory) {
 		t.Errorf("Memory says %v", err)
+	}
+
+	for limit := one; ; limit += one / 40 { // a processor needs room to work in beside: the least with which it makes the picture
+		streaming := newSmall(t, newHost(t, host.Options{MemoryLimit: limit}))
+		if got, err = streaming.Run(context.Background(), req, nil); !errors.As(err, &memory) {
+			break
+		}
+	}
+	must(t, err)
+	if !samePixels(got.Images[0], want.Images[0]) {
+		t.Error("with streamed weights the picture differs")
+	}
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "of its weights are read anew in every step") || len(want.Warnings) != 0 {
+		t.Errorf("warnings %q, and %q with memory enough", got.Warnings, want.Warnings)
 	}
 }
 
@@ -411,7 +438,7 @@ func TestDecodeSteps(t *testing.T) {
 		step, decode float64
 		want         int
 	}{{20, 1, 0.25, 4}, {20, 1, 0.5, 2}, {20, 1, 3, 0}, {1, 1, 0.01, 0}, {20, 1, 0, 0}} {
-		got := decodeSteps(c.steps, c.step, c.decode)
+		got := decodeSteps(c.steps, c.step, c.decode, 4)
 		if len(got) != c.want {
 			t.Errorf("%+v: decodes after %v", c, got)
 		}

@@ -44,13 +44,15 @@ type stages struct {
 	text, denoise, decode *stage
 	upscale               *stage // nil without an upscaler
 	encode                *stage // nil where no picture is given
+	look                  *stage // a small decoder for previews, or nil
 	together              bool   // the device holds all of them at once
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
+	streamed              int64  // bytes of weights that a stage reads anew in every replay, where they do not fit; the most of any
 }
 
 func (s *stages) all() []*stage {
 	var list []*stage
-	for _, st := range []*stage{s.text, s.encode, s.denoise, s.decode, s.upscale} {
+	for _, st := range []*stage{s.text, s.encode, s.denoise, s.decode, s.upscale, s.look} {
 		if st != nil {
 			list = append(list, st)
 		}
@@ -84,6 +86,9 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 		}},
 		{&out.decode, "decoder", true, func(g *compute.Graph) {
 			g.Output("picture", p.vae.Decode(g.Input("latents", 1, s.h, s.w, z)))
+		}},
+		{&out.look, "preview's decoder", p.tiny != nil, func(g *compute.Graph) {
+			g.Output("picture", p.tiny.Forward(g.Input("latents", 1, s.h, s.w, z)))
 		}},
 		{&out.upscale, "upscaler", p.upscaler != nil, func(g *compute.Graph) {
 			f := p.vae.Factor()
@@ -152,17 +157,39 @@ func (s *stages) memory(list ...*stage) int64 {
 	seen := map[compute.Source]bool{}
 	for _, st := range list {
 		n += st.plan.SlotBytes()
+		held := s.held(st)
 		for _, p := range st.plan.Params {
-			if seen[p.Src] {
-				continue
-			}
-			seen[p.Src] = true
-			if s.wide {
-				n += 4 * int64(p.Shape().Size())
-			} else {
-				n += p.Bytes()
+			if !seen[p.Src] {
+				seen[p.Src] = true
+				n += held(p)
 			}
 		}
+	}
+	return n
+}
+
+// held gives what a parameter of a stage takes on the device. Definitions want float32, but for the right sides of products, which
+// are those that may be streamed.
+func (s *stages) held(st *stage) func(p *compute.Tensor) int64 {
+	right := map[*compute.Tensor]bool{}
+	if s.wide {
+		for _, p := range st.plan.Streamable() {
+			right[p] = true
+		}
+	}
+	return func(p *compute.Tensor) int64 {
+		if s.wide && !right[p] {
+			return 4 * int64(p.Shape().Size())
+		}
+		return p.Bytes()
+	}
+}
+
+// least is the memory of the stage that needs most, when one is held at a time and its weights are streamed.
+func (s *stages) least() int64 {
+	var n int64
+	for _, st := range s.all() {
+		n = max(n, st.plan.StreamedBytes(s.held(st)))
 	}
 	return n
 }
@@ -176,8 +203,8 @@ func (s *stages) largest() int64 {
 	return n
 }
 
-// held is the memory of the stages that are on the device.
-func (s *stages) held() int64 {
+// loaded is the memory of the stages that are on the device.
+func (s *stages) loaded() int64 {
 	var list []*stage
 	for _, st := range s.all() {
 		if st.loaded != nil {
@@ -187,10 +214,11 @@ func (s *stages) held() int64 {
 	return s.memory(list...)
 }
 
-// fit decides whether the device holds all stages at once or one at a time, or refuses both before anything is allocated.
+// fit decides whether the device holds all stages at once or one at a time, if need be with its weights streamed, or refuses all
+// of it before anything is allocated.
 func (s *stages) fit(available int64) bool {
 	s.together = available == 0 || s.memory(s.all()...) <= available
-	return s.together || s.largest() <= available
+	return s.together || s.largest() <= available || s.least() <= available
 }
 
 // use gives the stage's executable, loading it if need be, and what to call when done with it.
@@ -204,6 +232,7 @@ func (s *stages) use(ctx context.Context, dev compute.Device, st *stage) (comput
 			return nil, nil, stageError(ctx, st, err)
 		}
 		st.loaded = exe
+		s.streamed = max(s.streamed, compute.Streamed(exe))
 	}
 	return st.loaded, func() {
 		if !s.together {
