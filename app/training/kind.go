@@ -120,7 +120,7 @@ type subject struct {
 	// measure gives what is reported of the finished result beside losses; nil for nothing.
 	measure func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]Figure, error)
 	// compare judges the product's samples beside the pictures trained on and those set aside, which may be nil; nil for no judgement.
-	compare func(ctx context.Context, made []shot, train, held *dataset.Dataset) (*report.Evaluation, error)
+	compare func(ctx context.Context, t *train.Trainer, made []shot, shown, held *dataset.Dataset) (*report.Evaluation, error)
 	// export writes weights, as Trainer.Weights gives them, in the form that others read, into dir under a name.
 	export func(ctx context.Context, weights []checkpoint.Tensor, dir, name string, o Outcome) (path string, err error)
 	close  func()

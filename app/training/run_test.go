@@ -110,6 +110,9 @@ func TestEveryKind(t *testing.T) {
 			if !strings.Contains(string(card), "## Limits") || !strings.Contains(string(card), "kind = \""+k.Name) {
 				t.Errorf("the card is %s", card)
 			}
+			if k.Name != "autoencoder" && (o.Made == 0 || !strings.Contains(string(page), "suspected copies")) {
+				t.Error("the samples were not compared with the pictures")
+			}
 			check[k.Name](t, o)
 		})
 	}
