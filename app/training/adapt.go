@@ -121,9 +121,6 @@ func fillInversion(r *Recipe) {
 	setString(&r.Inversion.Token, "<"+strings.ReplaceAll(r.Name, " ", "-")+">")
 	setString(&r.Data.Trigger, r.Inversion.Token)
 	setInt(&r.Inversion.Vectors, 1)
-	if r.Train.Decay != nil && r.Train.Optimiser == "adamw" && *r.Train.Decay == 0.01 {
-		r.Train.Decay = number(0) // a word's vector has a length that decay would take from it
-	}
 }
 
 func inversionBounds(r *Recipe) []bound {

@@ -456,6 +456,66 @@ func TestVanishingPicture(t *testing.T) {
 	}
 }
 
+// TestValidationCompares holds that the validation loss of a model is the same whatever the recipe's seed and batch.
+func TestValidationCompares(t *testing.T) {
+	base, data := smallModel(t), pictures(t, 10)
+	var first float64
+	for i, c := range []struct {
+		seed  uint64
+		batch int
+	}{{1, 2}, {77, 5}, {3, 1}} {
+		r := recipe(t, "lora", base, data)
+		r.Seed, r.Train.Batch, r.Train.Steps, r.Samples.Seeds, r.Data.Validation = c.seed, c.batch, 1, []uint64{}, number(0.3)
+		r.Data.Augment.Hue = 40
+		o, err := create(t, r).Train(t.Context(), device(t), Options{})
+		must(t, err)
+		if i == 0 {
+			first = o.Before
+		}
+		if o.Held != 3 || !(o.Before > 0) || math.Abs(o.Before-first) > 1e-5*first {
+			t.Errorf("seed %d, batch %d: a validation loss of %v, want %v", c.seed, c.batch, o.Before, first)
+		}
+	}
+}
+
+// TestDropout holds that captions are left out as often as the recipe says, whole, and come with the trigger otherwise.
+func TestDropout(t *testing.T) {
+	r := recipe(t, "lora", smallModel(t), pictures(t, 4))
+	r.Data.CaptionDropout, r.Data.Trigger = number(0.25), "toy"
+	set, err := dataset.Open(r.Data.Path, dataset.Options{})
+	must(t, err)
+	defer set.Close()
+	s, err := openLoRA(t.Context(), device(t), &r, set)
+	must(t, err)
+	defer s.close()
+	batches, err := set.Batches(r.Seed, r.batchOptions(s, true))
+	must(t, err)
+	s.resize(batches.Sizes())
+	empty, whole, n := 0, 0, 400
+	for i := range n {
+		b, err := batches.At(t.Context(), int64(i))
+		must(t, err)
+		in, err := s.inputs(t.Context(), b, view{})
+		must(t, err)
+		for row := range 2 {
+			words := 0
+			for _, id := range in["ids"][row*16 : (row+1)*16] {
+				if id < 2512 {
+					words++
+				}
+			}
+			if words == 0 {
+				empty++
+			} else if words > 4 {
+				whole++
+			}
+		}
+	}
+	if share := float64(empty) / float64(2*n); math.Abs(share-0.25) > 0.05 || empty+whole != 2*n {
+		t.Errorf("%d of %d captions are empty, %d whole", empty, 2*n, whole)
+	}
+}
+
 // TestEarlyStopping trains at a rate at which nothing changes.
 func TestEarlyStopping(t *testing.T) {
 	r := recipe(t, "lora", smallModel(t), pictures(t, 6))
