@@ -70,9 +70,14 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 		p.decode(to, n0, columns, valid, k0, k)
 		return
 	}
-	if !p.transposed {
+	packMatrix(to, p.matrix, p.pitch, p.transposed, n0, columns, valid, k0, k)
+}
+
+// packMatrix copies a block out of a matrix whose rows are pitch elements apart.
+func packMatrix[T float32 | uint16](to, matrix []T, pitch int, transposed bool, n0, columns, valid, k0, k int) {
+	if !transposed {
 		for i := range k {
-			copy(to[i*columns:][:valid], p.matrix[(k0+i)*p.pitch+n0:])
+			copy(to[i*columns:][:valid], matrix[(k0+i)*pitch+n0:])
 		}
 		return
 	}
@@ -80,7 +85,7 @@ func (p *panels) pack(to []float32, n0, columns, valid, k0, k int) {
 	for first := 0; first < k; first += run {
 		last := min(first+run, k)
 		for j := range valid {
-			row := p.matrix[(n0+j)*p.pitch+k0:]
+			row := matrix[(n0+j)*pitch+k0:]
 			for i := first; i < last; i++ {
 				to[i*columns+j] = row[i]
 			}
@@ -111,22 +116,12 @@ func (p *panels) decode(to []float32, n0, columns, valid, k0, k int) {
 	}
 }
 
-// packed is the panels of a whole matrix, in the width of dtype.
-func (p *panels) packed(dtype compute.DType) *panels {
-	q := &panels{k: p.k, n: p.n}
-	if dtype != compute.F16 {
-		q.f32 = make([]float32, p.size())
-		p.packAll(q.f32)
-		return q
-	}
-	q.f16 = make([]uint16, p.size())
-	space := make([]float32, p.k*vector.Columns)
+// packedHalf is the panels of a whole matrix of half floats.
+func (p *panels) packedHalf(matrix []uint16) *panels {
+	q := &panels{k: p.k, n: p.n, f16: make([]uint16, p.size())}
 	for i := range p.count() {
 		columns, valid := p.columns(i)
-		p.pack(space[:p.k*columns], i*vector.Columns, columns, valid, 0, p.k)
-		for j, v := range space[:p.k*columns] {
-			q.f16[i*vector.Columns*p.k+j] = compute.HalfBits(v)
-		}
+		packMatrix(q.f16[i*vector.Columns*p.k:][:p.k*columns], matrix, p.pitch, p.transposed, i*vector.Columns, columns, valid, 0, p.k)
 	}
 	return q
 }

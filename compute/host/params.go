@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"atelier/compute"
 )
@@ -122,11 +123,21 @@ func (d *Device) acquire(ctx context.Context, uses []paramUse) error {
 		p.users++
 	}
 	errs := make([]error, len(fresh))
+	rooms := make(chan *room, d.pool.workers+1)
 	d.pool.each(len(fresh), 1, func(lo, hi int) {
+		r := &room{}
+		select {
+		case r = <-rooms:
+		default:
+		}
 		for i := lo; i < hi; i++ {
 			if errs[i] = ctx.Err(); errs[i] == nil {
-				errs[i] = d.params[fresh[i].paramKey].decode(fresh[i])
+				errs[i] = d.params[fresh[i].paramKey].decode(fresh[i], r)
 			}
+		}
+		select {
+		case rooms <- r:
+		default:
 		}
 	})
 	for _, err := range errs {
@@ -138,42 +149,86 @@ func (d *Device) acquire(ctx context.Context, uses []paramUse) error {
 	return nil
 }
 
+// room is memory for one parameter before it is packed, which the next one takes over: loading a model leaves nothing behind for
+// the garbage collector, which would let it pile up.
+type room struct {
+	values []float32
+	half   []uint16
+}
+
+func grown[T any](s *[]T, n int) []T {
+	if cap(*s) < n {
+		*s = make([]T, n)
+	}
+	return (*s)[:n]
+}
+
 // decode reads a parameter in the layout of u.
-func (p *param) decode(u *paramUse) error {
-	if u.t.DType().Blocks() && u.k > 0 {
-		blocks := make([]byte, u.t.Bytes())
-		if err := u.readBlocks(blocks); err != nil {
-			return err
-		}
-		p.right = &panels{k: u.k, n: u.n, blocks: blocks, dtype: u.t.DType(), transposed: u.transposed}
-		return nil
-	}
-	values := make([]float32, u.t.Shape().Size())
-	if err := u.src.Read(values); err != nil {
-		return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)
-	}
+func (p *param) decode(u *paramUse, r *room) error {
+	d, n := u.t.DType(), u.t.Shape().Size()
 	if u.k == 0 {
-		if u.t.DType() == compute.F16 {
-			roundToHalf(values)
-		}
-		p.values = values
-		return nil
+		p.values = make([]float32, n)
+		return u.read(p.values)
 	}
-	matrix := panels{k: u.k, n: u.n, matrix: values, pitch: u.n, transposed: u.transposed}
+	matrix := panels{k: u.k, n: u.n, pitch: u.n, transposed: u.transposed, dtype: d}
 	if u.transposed {
 		matrix.pitch = u.k
 	}
-	p.right = matrix.packed(u.t.DType())
+	switch {
+	case d.Blocks():
+		matrix.blocks = make([]byte, u.t.Bytes())
+		p.right = &matrix
+		return u.readRaw(matrix.blocks)
+	case d == compute.F16:
+		half := grown(&r.half, n)
+		if err := u.readHalf(half, r); err != nil {
+			return err
+		}
+		p.right = matrix.packedHalf(half)
+		return nil
+	}
+	matrix.matrix = grown(&r.values, n)
+	if err := u.read(matrix.matrix); err != nil {
+		return err
+	}
+	p.right = &panels{k: u.k, n: u.n, f32: make([]float32, matrix.size())}
+	matrix.packAll(p.right.f32)
 	return nil
 }
 
-// readBlocks reads a block-quantised parameter.
-func (u *paramUse) readBlocks(blocks []byte) error {
-	raw, ok := u.src.(compute.RawSource)
+// read gives the parameter's values as the device's storage type has them.
+func (u *paramUse) read(values []float32) error {
+	if err := u.src.Read(values); err != nil {
+		return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)
+	}
+	if u.t.DType() == compute.F16 {
+		roundToHalf(values)
+	}
+	return nil
+}
+
+// readHalf gives the parameter as half floats.
+func (u *paramUse) readHalf(half []uint16, r *room) error {
+	if _, ok := u.src.(compute.RawSource); ok {
+		return u.readRaw(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(half))), 2*len(half))) // this processor is little-endian
+	}
+	values := grown(&r.values, len(half))
+	if err := u.read(values); err != nil {
+		return err
+	}
+	for i, v := range values {
+		half[i] = compute.HalfBits(v)
+	}
+	return nil
+}
+
+// readRaw reads what the device keeps, without decoding.
+func (u *paramUse) readRaw(raw []byte) error {
+	src, ok := u.src.(compute.RawSource)
 	if !ok {
 		return fmt.Errorf("host: parameter %q is %v, and its source gives no blocks", u.t.Name(), u.t.DType())
 	}
-	if err := raw.ReadRaw(blocks); err != nil {
+	if err := src.ReadRaw(raw); err != nil {
 		return fmt.Errorf("host: parameter %q: %w", u.t.Name(), err)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"fmt"
 	"unsafe"
 
 	"atelier/compute"
@@ -59,16 +58,10 @@ func (d *Device) chooseStreams(p *compute.Plan, uses []paramUse, excess int64) (
 func (s *stream) fill(window []float32) error {
 	if s.t.DType().Blocks() {
 		s.right.blocks = unsafe.Slice((*byte)(unsafe.Pointer(&window[0])), s.t.Bytes())
-		return s.readBlocks(s.right.blocks)
+		return s.readRaw(s.right.blocks)
 	}
 	s.right.matrix = window[:s.t.Shape().Size()]
-	if err := s.src.Read(s.right.matrix); err != nil {
-		return fmt.Errorf("host: parameter %q: %w", s.t.Name(), err)
-	}
-	if s.t.DType() == compute.F16 {
-		roundToHalf(s.right.matrix)
-	}
-	return nil
+	return s.read(s.right.matrix)
 }
 
 // streamOf is the stream that a node's right side is, or nil.

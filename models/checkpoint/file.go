@@ -33,6 +33,7 @@ type File struct {
 	names    []string
 	tensors  map[string]Tensor
 	metadata map[string]string
+	mapping  []byte // where the file is mapped; nil where its bytes are ordinary memory
 	unmap    func() error
 }
 
@@ -40,7 +41,11 @@ type File struct {
 func (f *File) Names() []string { return f.names }
 
 // Get finds a tensor by name.
-func (f *File) Get(name string) (Tensor, bool) { t, ok := f.tensors[name]; return t, ok }
+func (f *File) Get(name string) (Tensor, bool) {
+	t, ok := f.tensors[name]
+	t.mapping = f.mapping
+	return t, ok
+}
 
 // Metadata is what the file says beside its tensors, never nil: the "__metadata__" of safetensors, the numbers and texts beside
 // a PyTorch state dict, GGUF's single values.

@@ -28,40 +28,45 @@ func OpenFS(fsys fs.FS, name string) (Tensors, error) { return open(fsys, name, 
 
 // open opens name within fsys; shown is what messages call it.
 func open(fsys fs.FS, name, shown string) (Tensors, error) {
-	data, unmap, err := openData(fsys, name, shown)
+	c, err := openData(fsys, name, shown)
 	if err != nil {
 		return nil, err
 	}
 	index := false
-	err = Tensor{Name: "header", file: shown}.guard(func() { index = isIndexText(data[:min(len(data), 64)], int64(len(data))) })
+	err = Tensor{Name: "header", file: shown}.guard(func() { index = isIndexText(c.data[:min(len(c.data), 64)], int64(len(c.data))) })
 	if err == nil && index {
-		defer unmap()
-		return openIndex(fsys, data, name, shown)
+		defer c.unmap()
+		return openIndex(fsys, c.data, name, shown)
 	}
-	f, err := parseMapped(data, shown, unmap)
+	f, err := c.parse(shown)
 	if err != nil {
 		return nil, err // not f: a nil *File is no nil Tensors
 	}
 	return f, nil
 }
 
-func parseMapped(data []byte, shown string, unmap func() error) (*File, error) {
-	f, err := Parse(data, shown)
+// parse reads a file of tensors, which keeps the contents; they are let go where it is damaged.
+func (c *contents) parse(shown string) (*File, error) {
+	f, err := Parse(c.data, shown)
 	if err != nil {
-		unmap()
+		c.unmap()
 		return nil, err
 	}
-	f.unmap = unmap
+	f.unmap = c.unmap
+	if c.mapped {
+		f.mapping = c.data
+	}
 	return f, nil
 }
 
 // Files lists the files that Open reads for name: itself, or an index's shards in order of their names.
 func Files(fsys fs.FS, name string) ([]string, error) {
-	data, unmap, err := openData(fsys, name, name)
+	c, err := openData(fsys, name, name)
 	if err != nil {
 		return nil, err
 	}
-	defer unmap()
+	defer c.unmap()
+	data := c.data
 	var shards map[string]string
 	var problem error
 	if err := (Tensor{Name: "header", file: name}).guard(func() {
@@ -155,44 +160,42 @@ func OpenComponent(fsys fs.FS, dir string) (Tensors, error) {
 	return OpenFS(fsys, name)
 }
 
-// openData maps the contents of a regular file.
-func openData(fsys fs.FS, name, shown string) ([]byte, func() error, error) {
+// contents is the bytes of a file.
+type contents struct {
+	data   []byte
+	mapped bool // rather than read into memory
+	unmap  func() error
+}
+
+// openData maps a regular file of the operating system and reads any other.
+func openData(fsys fs.FS, name, shown string) (*contents, error) {
 	// Stat first: opening a pipe would wait for its other end.
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
-		return nil, nil, openError(shown, err)
+		return nil, openError(shown, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("checkpoint: %s is not a regular file; choose a file of weights, such as .safetensors", shown)
+		return nil, fmt.Errorf("checkpoint: %s is not a regular file; choose a file of weights, such as .safetensors", shown)
 	}
 	in, err := fsys.Open(name)
 	if err != nil {
-		return nil, nil, openError(shown, err)
+		return nil, openError(shown, err)
 	}
 	defer in.Close()
-	data, unmap, err := contents(in)
+	c := &contents{unmap: func() error { return nil }}
+	if info, err = in.Stat(); err == nil && info.Size() > 0 {
+		if file, ok := in.(*os.File); ok {
+			c.data, c.unmap, err = mapFile(file, info.Size())
+			c.mapped = true
+		} else {
+			c.data = make([]byte, info.Size())
+			_, err = io.ReadFull(in, c.data)
+		}
+	}
 	if err != nil {
-		return nil, nil, openError(shown, err)
+		return nil, openError(shown, err)
 	}
-	return data, unmap, nil
-}
-
-// contents maps an operating system's file and reads any other.
-func contents(in fs.File) (data []byte, unmap func() error, err error) {
-	info, err := in.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	nothing := func() error { return nil }
-	if info.Size() == 0 {
-		return nil, nothing, nil
-	}
-	if file, ok := in.(*os.File); ok {
-		return mapFile(file, info.Size())
-	}
-	data = make([]byte, info.Size())
-	_, err = io.ReadFull(in, data)
-	return data, nothing, err
+	return c, nil
 }
 
 func openError(name string, err error) error {
@@ -251,9 +254,9 @@ func openIndex(fsys fs.FS, data []byte, name, shown string) (Tensors, error) {
 		f := opened[shard]
 		if f == nil {
 			at := filepath.Join(filepath.Dir(shown), shard)
-			data, unmap, err := openData(fsys, path.Join(path.Dir(name), shard), at)
+			c, err := openData(fsys, path.Join(path.Dir(name), shard), at)
 			if err == nil {
-				f, err = parseMapped(data, at, unmap)
+				f, err = c.parse(at)
 			}
 			if err != nil {
 				s.Close()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -305,5 +306,29 @@ func TestOpensWithoutReading(t *testing.T) {
 	}
 	if grew := after.TotalAlloc - before.TotalAlloc; grew > 1<<20 || took > time.Second/2 {
 		t.Errorf("opening took %v and %d bytes", took, grew)
+	}
+	if runtime.GOOS != "linux" {
+		return
+	}
+	// What was read does not stay resident: it is the system's again.
+	resident := func() int {
+		data, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages, err := strconv.Atoi(strings.Fields(string(data))[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pages * os.Getpagesize()
+	}
+	part, held := make([]byte, 1<<20), resident()
+	for from := 0; from < 256<<20; from += len(part) {
+		if err := w.Read(part, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := resident(); now > held+64<<20 {
+		t.Errorf("reading 256 MB left %d MB resident", (now-held)>>20)
 	}
 }

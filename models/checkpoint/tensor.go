@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"os"
 	"runtime/debug"
+	"unsafe"
 
 	"atelier/compute"
 )
@@ -21,8 +23,9 @@ type Tensor struct {
 	// nil for a tensor that the file holds in another order, which those methods put right.
 	Data []byte
 
-	file string // for messages; empty for tensors made in memory
-	view *view  // where Data is nil
+	file    string // for messages; empty for tensors made in memory
+	view    *view  // where Data is nil
+	mapping []byte // of the file, where Data lies in one
 }
 
 // Len is the number of elements.
@@ -69,6 +72,7 @@ func (t Tensor) Floats(dst []float32, from int) error {
 	if err != nil {
 		return err
 	}
+	defer t.leave(src)
 	if elems, _ := t.DType.Block(); elems > 1 {
 		return t.guard(func() { t.DType.Quantised().Decode(dst, src, from%elems) })
 	}
@@ -95,7 +99,7 @@ func (t Tensor) HalfLoss() (float64, error) {
 		exact    = 0x3700 // 2⁻¹⁷: from here on eight digits end above the last of half precision, 2⁻²⁴
 	)
 	var all, lost float64
-	buffer := make([]byte, min(t.Size(), 1<<16))
+	buffer := make([]byte, min(t.Size(), 1<<20))
 	for from := 0; from < t.Size(); from += len(buffer) {
 		part := buffer[:min(len(buffer), t.Size()-from)]
 		if err := t.Read(part, from); err != nil {
@@ -132,6 +136,7 @@ func (t Tensor) Read(dst []byte, from int) error {
 		return fmt.Errorf("checkpoint: tensor %q of %s: bytes %d to %d lie outside its %d bytes", t.Name, t.file, from, from+len(dst), have)
 	}
 	if t.view == nil {
+		defer t.leave(t.Data[from : from+len(dst)])
 		return t.guard(func() { copy(dst, t.Data[from:]) })
 	}
 	size := t.DType.Size()
@@ -180,6 +185,24 @@ func (t Tensor) span(n, from int) ([]byte, error) {
 		return dst, t.guard(func() { t.view.gather(dst, t.Shape, from, size) })
 	}
 	return t.Data[from/elems*size : (from+n+elems-1)/elems*size], nil
+}
+
+// leave lets go of the memory of a mapping that was read: its pages stay in the system's cache, but no longer count as this
+// program's own, which has its copy. What does not lie in the mapping, or is small, stays.
+func (t Tensor) leave(read []byte) {
+	if len(read) < 1<<16 || len(t.mapping) == 0 {
+		return
+	}
+	begin, at := uintptr(unsafe.Pointer(unsafe.SliceData(t.mapping))), uintptr(unsafe.Pointer(unsafe.SliceData(read)))
+	if at < begin || at+uintptr(len(read)) > begin+uintptr(len(t.mapping)) {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	from := (at - begin + page - 1) / page * page // the mapping begins with a page
+	to := (at - begin + uintptr(len(read))) / page * page
+	if from < to {
+		releasePages(t.mapping[from:to])
+	}
 }
 
 // guard runs f, which reads t.Data, and reports a memory fault (the mapped file was cut short or closed) as an error.

@@ -69,18 +69,19 @@ func (s *Stored) DType() compute.DType {
 
 // Read fills dst with the parameter's values in the graph's order.
 func (s *Stored) Read(dst []float32) error {
-	if err := s.checkSize(len(dst)); err != nil {
+	if err := s.checkSize(len(dst)); err != nil || len(dst) == 0 {
 		return err
 	}
 	if s.order == nil {
 		return s.tensor.Floats(dst, 0)
 	}
-	in := make([]float32, s.order.block())
+	in := make([]float32, s.order.run())
 	for from := 0; from < len(dst); from += len(in) {
+		in = in[:min(len(in), len(dst)-from)]
 		if err := s.tensor.Floats(in, from); err != nil {
 			return err
 		}
-		scatter(s.order, dst, in, from)
+		scatterAll(s.order, dst, in, from)
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func (s *Stored) ReadRaw(dst []byte) error {
 	}
 	size := d.Bytes()
 	n := len(dst) / size
-	if err := s.checkSize(n); err != nil {
+	if err := s.checkSize(n); err != nil || n == 0 {
 		return err
 	}
 	if t := s.tensor.DType; t != checkpoint.F16 && t != checkpoint.F32 {
@@ -114,15 +115,16 @@ func (s *Stored) ReadRaw(dst []byte) error {
 	if s.order == nil {
 		return s.tensor.Read(dst, 0)
 	}
-	in := make([]byte, s.order.block()*size)
+	in := make([]byte, s.order.run()*size)
 	for from := 0; from < n; from += len(in) / size {
+		in = in[:min(len(in), len(dst)-from*size)]
 		if err := s.tensor.Read(in, from*size); err != nil {
 			return err
 		}
 		if size == 2 {
-			scatter(s.order, elements[[2]byte](dst), elements[[2]byte](in), from)
+			scatterAll(s.order, elements[[2]byte](dst), elements[[2]byte](in), from)
 		} else {
-			scatter(s.order, elements[[4]byte](dst), elements[[4]byte](in), from)
+			scatterAll(s.order, elements[[4]byte](dst), elements[[4]byte](in), from)
 		}
 	}
 	return nil
@@ -136,8 +138,8 @@ func (s *Stored) readBlocks(d compute.DType, dst []byte) error {
 	if len(dst) != blocks*stored {
 		return s.checkSize(len(dst) / stored * elements)
 	}
-	const run = 256
-	file := make([]byte, run*size)
+	const run = 1 << 15 // large pieces, whose pages a checkpoint can let go
+	file := make([]byte, min(run, blocks)*size)
 	for at := 0; at < blocks; at += run {
 		n := min(run, blocks-at)
 		if err := s.tensor.Read(file[:n*size], at*size); err != nil {
@@ -184,6 +186,28 @@ func (p *permutation) block() int {
 		return p.mid * p.cols
 	}
 	return p.rows * p.cols
+}
+
+// run is how many elements of the file are read at a time: whole blocks, and enough that a checkpoint can let their pages go.
+func (p *permutation) run() int {
+	b := p.block()
+	return b * max(1, min((1<<19)/max(b, 1), p.blocks()))
+}
+
+// blocks is how many blocks there are.
+func (p *permutation) blocks() int {
+	if p.transposed {
+		return p.groups * p.rows
+	}
+	return p.outer
+}
+
+// scatterAll is scatter for several blocks.
+func scatterAll[T any](p *permutation, dst, in []T, from int) {
+	n := p.block()
+	for at := 0; at < len(in); at += n {
+		scatter(p, dst, in[at:at+n], from+at)
+	}
 }
 
 // scatter puts a block of the file's elements, which begins at element from, where the graph's order has them.
