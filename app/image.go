@@ -17,6 +17,7 @@ import (
 	"atelier/app/dataset"
 	"atelier/app/engine"
 	"atelier/app/library"
+	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
 	"atelier/models/prompt"
@@ -68,10 +69,19 @@ type imageCmd struct {
 
 	RNG             string   `name:"rng" help:"Who draws the noise: atelier, cpu (torch's, as in ComfyUI and diffusers) or nv (an NVIDIA card's, as in A1111)."`
 	Eta             *float64 `help:"Share of the noise drawn anew at every step, 0-1; without it the sampler's own (0 for ddim, 1 for ancestral and SDE samplers)."`
+	Spacing         string   `help:"Spacing of timesteps: leading, trailing or linspace (as A1111's and ComfyUI's Euler has it); without it the model's own."`
+	ZeroSNR         bool     `name:"zero-snr" help:"Begin from pure noise (zero terminal signal-to-noise ratio), as models that were trained for it do by themselves."`
 	ClipSkip        int      `help:"Layer of the text encoder counted from its end, 1-12; 1 is the last."`
 	GuidanceRescale float64  `help:"How much of the contrast that guidance adds is taken back, 0-1."`
 	Wildcards       string   `placeholder:"DIR" help:"Folder of text files: __name__ in a prompt becomes a line of name.txt."`
 	Lora            []string `name:"lora" sep:"none" placeholder:"NAME:WEIGHT" help:"Adapter to apply, beside those that the prompt names as <lora:name:weight>; may be repeated."`
+
+	Embedding    []string `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
+	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder or a file."`
+	ControlImage string   `placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
+	ControlScale float64  `default:"1" help:"With --control: how much it counts, 0-10."`
+	ControlStart float64  `help:"With --control: from which part of the steps on, 0-1."`
+	ControlEnd   float64  `default:"1" help:"With --control: up to which part of the steps, 0-1."`
 
 	Init     string  `placeholder:"FILE" help:"Picture to begin from (PNG, JPEG, GIF, BMP, WebP, or tensor \"image01\", B C H W in 0-1, of a safetensors file)."`
 	Strength float64 `help:"With --init: how much is made new, 0-1; 0 is 0.75."`
@@ -106,6 +116,8 @@ type made struct {
 	Sched   string             `json:"schedule"`
 	RNG     string             `json:"rng"`
 	Eta     *float64           `json:"eta,omitempty"`
+	Spacing string             `json:"spacing,omitempty"`
+	ZeroSNR bool               `json:"zero_snr,omitempty"`
 	Skip    int                `json:"clip_skip"`
 	Rescale float64            `json:"guidance_rescale"`
 	Prompts []string           `json:"prompts"`
@@ -114,6 +126,8 @@ type made struct {
 	Init    string             `json:"init,omitempty"`
 	Mask    string             `json:"mask,omitempty"`
 	Strong  float64            `json:"strength,omitempty"`
+	Control string             `json:"control,omitempty"`
+	Warn    []string           `json:"warnings,omitempty"`
 }
 
 type madeLora struct {
@@ -151,6 +165,13 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Control != "" || c.ControlImage != "" {
+		close, err := c.follow(&req)
+		if err != nil {
+			return err
+		}
+		defer close()
+	}
 	opened := time.Since(start).Round(time.Millisecond).Seconds()
 	bar := newProgressBar(c.JSON)
 	res, err := pipe.Run(ctx, req, bar.report)
@@ -172,6 +193,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(m)
 	}
+	for _, w := range res.Warnings {
+		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
 	for i, f := range m.Files {
 		fmt.Printf("%s  seed %d\n", f, m.Seeds[i])
 	}
@@ -184,7 +208,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 	r := res.Request
 	m := made{Seed: res.Seeds[0], Seeds: res.Seeds, Seconds: res.Seconds, Device: res.Device, Peak: res.PeakBytes, Model: res.Model,
 		Width: res.Images[0].Rect.Dx(), Height: res.Images[0].Rect.Dy(), Steps: r.Steps, CFG: r.CFG, Sampler: r.Sampler, Sched: r.Schedule,
-		RNG: r.RNG, Eta: r.Eta, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask}
+		RNG: r.RNG, Eta: r.Eta, Spacing: r.Spacing, ZeroSNR: r.ZeroSNR, Skip: r.ClipSkip, Rescale: r.GuidanceRescale, Prompts: res.Prompts, Negs: res.Negatives, Init: c.Init, Mask: c.Mask, Control: c.Control, Warn: res.Warnings}
 	if res.Edited {
 		m.Strong = r.Strength
 	}
@@ -198,8 +222,8 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder, error) {
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
-		RNG: c.RNG, Eta: c.Eta, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
-	if err := c.words(&req); err != nil {
+		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
+	if err := c.words(&req, pipe); err != nil {
 		return req, nil, err
 	}
 	if err := c.picture(&req); err != nil {
@@ -217,12 +241,21 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 }
 
 // words reads what the prompt's words stand for.
-func (c *imageCmd) words(req *pipeline.Request) error {
+func (c *imageCmd) words(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	if c.Wildcards != "" {
 		if info, err := os.Stat(c.Wildcards); err != nil || !info.IsDir() {
 			return fmt.Errorf("--wildcards %s is not a folder; choose one with text files", c.Wildcards)
 		}
 		req.Wildcards = os.DirFS(c.Wildcards)
+	}
+	for _, path := range c.Embedding {
+		t, ok := pipe.(*pipeline.Text2Image)
+		if !ok {
+			return fmt.Errorf("%s reads no prompts, and so learns no words: leave --embedding out", pipe.Info().Name)
+		}
+		if err := t.LearnFile(path); err != nil {
+			return err
+		}
 	}
 	for _, text := range c.Lora {
 		rest, list := prompt.LoRAs("<lora:" + text + ">")
@@ -242,11 +275,11 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 		}
 		return nil
 	}
-	if req.Init, err = readPixels(c.Init, "image01"); err != nil || c.Mask == "" {
+	if req.Init, err = readPixels(c.Init, "image01", "image"); err != nil || c.Mask == "" {
 		req.Strength = c.Strength
 		return err
 	}
-	req.Mask, err = readPixels(c.Mask, "mask")
+	req.Mask, err = readPixels(c.Mask, "mask", "mask_image")
 	req.Strength, req.OnlyMasked = c.Strength, c.OnlyMask
 	// A flag's 0 is none, where a request's 0 is the usual.
 	if req.MaskBlur = c.MaskBlur; c.MaskBlur == 0 {
@@ -258,8 +291,33 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 	return err
 }
 
-// readPixels reads a picture file, or a picture of numbers in [0, 1], B C H W, from a safetensors file.
-func readPixels(path, tensor string) (*pipeline.Pixels, error) {
+// follow opens the ControlNet and the picture that it follows; close it when the picture is made.
+func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error) {
+	if c.Control == "" || c.ControlImage == "" {
+		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
+	}
+	picture, err := readPixels(c.ControlImage, "control", "controlnet_cond", "control_image", "image01")
+	if err != nil {
+		return nil, err
+	}
+	m, err := catalog.Open(c.Control, catalog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	net, err := pipeline.NewControlNet(m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	if c.ControlScale > 0 { // at 0 it does not count
+		req.Controls = append(req.Controls, pipeline.Control{Net: net, Picture: picture, Scale: c.ControlScale, Start: c.ControlStart, End: c.ControlEnd})
+	}
+	return m.Close, nil
+}
+
+// readPixels reads a picture file, or a picture of numbers in [0, 1], 1 C H W, from a safetensors file: the first tensor there
+// that has one of the names.
+func readPixels(path string, names ...string) (*pipeline.Pixels, error) {
 	if strings.ToLower(filepath.Ext(path)) != ".safetensors" {
 		m, err := dataset.ReadPicture(path)
 		if err != nil {
@@ -267,12 +325,23 @@ func readPixels(path, tensor string) (*pipeline.Pixels, error) {
 		}
 		return pipeline.PixelsOf(m), nil
 	}
-	t, err := readTensor(path, tensor)
+	all, err := readTensors(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(t.Shape) != 4 || t.Shape[0] != 1 {
-		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", tensor, path, t.Shape)
+	name := names[0]
+	for _, n := range names {
+		if _, ok := all[n]; ok {
+			name = n
+			break
+		}
+	}
+	t, ok := all[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s has no tensor %s; it has %v", path, strings.Join(names, " or "), slices.Sorted(maps.Keys(all)))
+	case len(t.Shape) != 4 || t.Shape[0] != 1:
+		return nil, fmt.Errorf("tensor %s in %s has shape %v; a picture is 1 C H W", name, path, t.Shape)
 	}
 	p := &pipeline.Pixels{C: t.Shape[1], H: t.Shape[2], W: t.Shape[3]}
 	for i := range p.W * p.H {

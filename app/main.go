@@ -27,6 +27,7 @@ type commands struct {
 	Train   trainCmd         `cmd:"" help:"Train a model, or an addition to one, on your own pictures."`
 	Models  modelsCmd        `cmd:"" help:"See, link, bring in and download models."`
 	Dataset datasetCmd       `cmd:"" help:"Check a training set: what is wrong with it, its sizes, and what it over-represents."`
+	Judge   judgeCmd         `cmd:"" help:"Measure made pictures against real ones: FID, KID, precision and recall, copies of training pictures."`
 	Doctor  doctorCmd        `cmd:"" help:"Describe this machine and check every kernel against its definition."`
 	Bench   benchCmd         `cmd:"" help:"Time the kernels against this machine's own ceilings."`
 	Probe   probeCmd         `cmd:"" help:"Run one part of a model on given tensors."`

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"atelier/app/engine"
 	"atelier/app/library"
@@ -15,13 +17,16 @@ import (
 )
 
 type probeCmd struct {
-	Model       string `arg:"" help:"The built-in model (sticker) or a model folder."`
-	Component   string `arg:"" help:"text_encoder, unet, vae.encode, vae.decode or upscaler."`
+	Model       string `arg:"" help:"The built-in model (sticker), a model folder, or a file: a checkpoint, one network, an upscaler."`
+	Component   string `arg:"" help:"text_encoder, text_encoder_2, unet, controlnet, vae.encode, vae.decode, taesd.encode, taesd.decode or upscaler."`
 	In          string `required:"" placeholder:"FILE" help:"Inputs, a safetensors file: names and layouts (B C H W, f32) of the component."`
 	Out         string `required:"" placeholder:"FILE" help:"Outputs, a safetensors file."`
 	Device      string `enum:"auto,opengl,host" default:"auto" help:"auto, opengl or host."`
 	MemoryLimit int64  `placeholder:"MB" help:"Most device memory to use, in megabytes; 0 asks the driver."`
-	Activations bool   `help:"With unet: also write act.<block>."`
+	Activations bool   `help:"With unet and controlnet: also write act.<block>."`
+
+	LoRA      []string `name:"lora" sep:"none" placeholder:"FILE:WEIGHT" help:"Add a LoRA to the weights; may be given several times."`
+	Embedding []string `sep:"none" placeholder:"FILE" help:"With text encoders: a textual inversion, whose vectors have the ids after the vocabulary's; may be given several times."`
 }
 
 // Run computes the component and writes its outputs.
@@ -33,17 +38,24 @@ func (c *probeCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	options := pipeline.ProbeOptions{Activations: c.Activations, Embeddings: c.Embedding}
+	for _, text := range c.LoRA {
+		options.LoRAs = append(options.LoRAs, parseLoRA(text))
+	}
 	m, err := engine.OpenModel(c.Model)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	for _, w := range m.Warnings {
+		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
 	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: c.MemoryLimit * 1_000_000})
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	out, warnings, err := pipeline.Probe(ctx, e.Device, m, c.Component, in, pipeline.ProbeOptions{Activations: c.Activations})
+	out, warnings, err := pipeline.Probe(ctx, e.Device, m, c.Component, in, options)
 	for _, w := range warnings {
 		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
 	}
@@ -55,6 +67,16 @@ func (c *probeCmd) Run(ctx context.Context) error {
 		ts = append(ts, checkpoint.NewF32(name, out[name].Shape, out[name].Data))
 	}
 	return checkpoint.Write(c.Out, ts, map[string]string{"device": e.Device.Name()})
+}
+
+// parseLoRA reads FILE:WEIGHT; a file without a weight has 1.
+func parseLoRA(text string) pipeline.LoRA {
+	if i := strings.LastIndexByte(text, ':'); i > 0 {
+		if w, err := strconv.ParseFloat(text[i+1:], 64); err == nil && w-w == 0 {
+			return pipeline.LoRA{Name: text[:i], Text: w, UNet: w}
+		}
+	}
+	return pipeline.LoRA{Name: text, Text: 1, UNet: 1}
 }
 
 // readTensors reads every tensor of a safetensors file as float32.
@@ -74,17 +96,4 @@ func readTensors(path string) (map[string]pipeline.Tensor, error) {
 		all[name] = pipeline.Tensor{Shape: t.Shape, Data: data}
 	}
 	return all, nil
-}
-
-// readTensor reads one tensor of a safetensors file.
-func readTensor(path, name string) (pipeline.Tensor, error) {
-	all, err := readTensors(path)
-	if err != nil {
-		return pipeline.Tensor{}, err
-	}
-	t, ok := all[name]
-	if !ok {
-		return t, fmt.Errorf("%s has no tensor %q; it has %v", path, name, slices.Sorted(maps.Keys(all)))
-	}
-	return t, nil
 }

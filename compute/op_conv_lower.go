@@ -84,11 +84,11 @@ func convTransposeLower(n *Tensor, lw *Lowering) []Launch {
 func convGradWeightLower(n *Tensor, lw *Lowering) []Launch {
 	at := n.Attr.(*ConvGradWeightAttr)
 	g := at.geometry(n)
-	positions, cog := g.b*g.ho*g.wo, g.co/at.Groups
+	cog, line := g.co/at.Groups, ceilDiv(g.wo, 4) // steps of a line of dy
 	t := tile{
 		shader: "conv2d_grad_weight", defines: map[string]string{},
 		parts: at.Groups * g.kh * g.kw, groups: 1, m: cog, n: g.cg,
-		steps: ceilDiv(positions, 4), segment: ceilDiv(positions, 4),
+		steps: g.b * g.ho * line, segment: line,
 	}
 	width := 4
 	if g.cg%4 != 0 || cog%4 != 0 {
@@ -97,8 +97,8 @@ func convGradWeightLower(n *Tensor, lw *Lowering) []Launch {
 	}
 	t.reads = []Operand{Read("X", n.In[0], width), Read("DY", n.In[1], width)}
 	t.uniforms = []Uniform{
-		Int("taps", g.kh*g.kw), Int("kernelX", g.kw), Int("inner", positions), Int("pixelsX", g.h*g.w), Int("widthX", g.w), Int("heightX", g.h),
-		Int("pixelsY", g.ho*g.wo), Int("widthY", g.wo), Int("strideY", at.Stride[0]), Int("strideX", at.Stride[1]),
+		Int("taps", g.kh*g.kw), Int("kernelX", g.kw), Int("widthX", g.w), Int("heightX", g.h),
+		Int("widthY", g.wo), Int("heightY", g.ho), Int("strideY", at.Stride[0]), Int("strideX", at.Stride[1]),
 		Int("dilationY", at.Dilation[0]), Int("dilationX", at.Dilation[1]), Int("top", at.Pad[0]), Int("before", at.Pad[2]),
 		Int("channelsX", g.ci/width), Int("channelsY", g.co/width), Int("groupX", g.cg/width), Int("groupY", cog/width),
 	}

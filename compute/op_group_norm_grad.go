@@ -108,41 +108,54 @@ func init() {
 	}
 	opGroupNormMoments.Compose = func(n *Tensor) *Tensor {
 		p := composeGroupNorm(n, n.In[1], n.In[2:])
-		b, c := n.shape[0], n.shape[2]
-		stat := func(t *Tensor) *Tensor { return Reshape(BroadcastTo(t, b, 1, p.grouped[2], p.grouped[3]), b, 1, c) }
-		dz := Reshape(p.dz, b, -1, c)
-		return Concat(1, stat(p.mean), stat(p.scale), Sum(dz, true, 1), Sum(Mul(dz, Reshape(p.normed, b, -1, c)), true, 1))
+		return Concat(1, p.mean, p.scale, Sum(p.dz, true, 1), Sum(Mul(p.dz, p.normed), true, 1))
 	}
 	opGroupNormGrad.Compose = func(n *Tensor) *Tensor {
-		p := composeGroupNorm(n, n.In[1], n.In[3:])
-		g := p.dz
-		if n.Attr.(*GroupNormAttr).Affine {
-			g = Mul(g, n.In[3])
+		at, moments, affine := n.Attr.(*GroupNormAttr), n.In[2], n.In[3:]
+		p := composeGroupNorm(n, n.In[1], affine)
+		sum, product, factor := Slice(moments, 1, 2, 3), Slice(moments, 1, 3, 4), p.scale
+		if at.Affine {
+			sum, product, factor = Mul(sum, affine[0]), Mul(product, affine[0]), Mul(factor, affine[0])
 		}
-		return standardiseGrad(g, p.normed, p.scale, n.shape, p.grouped, 1, 3)
+		rows := float64(p.normed.Dim(1))
+		off := Mul(p.scale, Affine(p.groupMean(sum), 1/rows, 0))
+		slope := Mul(p.scale, Affine(p.groupMean(product), 1/rows, 0))
+		dx := Sub(Sub(Mul(p.dz, factor), Mul(p.normed, slope)), off)
+		return Reshape(dx, n.shape...)
 	}
 }
 
-// groupNormPieces are the pieces that group norm's gradients are composed of.
+// groupNormPieces are what group norm's gradients are composed of, a picture's rows side by side and statistics for each channel,
+// so that everything large has whole channels last.
 type groupNormPieces struct {
-	grouped     []int   // [B rows groups width]
-	mean, scale *Tensor // [B 1 groups 1]
-	normed, dz  *Tensor // of x's shape
+	groups      int
+	mean, scale *Tensor // [B 1 C]
+	normed, dz  *Tensor // [B rows C]
+}
+
+// groupMean gives each channel of x [B 1 C] the mean over its group.
+func (p *groupNormPieces) groupMean(x *Tensor) *Tensor {
+	if x.err != nil {
+		return x
+	}
+	b, c := x.shape[0], x.shape[2]
+	m := Mean(Reshape(x, b, 1, p.groups, c/p.groups), true, 3)
+	return Reshape(BroadcastTo(m, b, 1, p.groups, c/p.groups), b, 1, c)
 }
 
 func composeGroupNorm(n, dy *Tensor, affine []*Tensor) groupNormPieces {
-	at, x := n.Attr.(*GroupNormAttr), n.In[0]
-	c := x.shape.Last()
-	p := groupNormPieces{grouped: []int{x.shape[0], x.shape.Size() / x.shape[0] / c, at.Groups, c / at.Groups}}
-	g := Reshape(x, p.grouped...)
-	p.mean = Mean(g, true, 1, 3)
-	d := Sub(g, p.mean)
-	p.scale = Rsqrt(Affine(Mean(Square(d), true, 1, 3), 1, at.Eps))
-	p.normed = Reshape(Mul(d, p.scale), x.shape...)
+	at, s := n.Attr.(*GroupNormAttr), n.In[0].shape
+	p := groupNormPieces{groups: at.Groups}
+	x := Reshape(n.In[0], s[0], -1, s.Last())
+	p.mean = p.groupMean(Mean(x, true, 1))
+	d := Sub(x, p.mean)
+	squares := Affine(SumSquares(d, true, 1), 1/float64(x.Dim(1)), 0)
+	p.scale = Rsqrt(Affine(p.groupMean(squares), 1, at.Eps))
+	p.normed = Mul(d, p.scale)
 	pre := p.normed
 	if at.Affine && at.Act != ActNone {
 		pre = Add(Mul(pre, affine[0]), affine[1])
 	}
-	p.dz = at.Act.grad(pre, dy)
+	p.dz = at.Act.grad(pre, Reshape(dy, x.shape...))
 	return p
 }

@@ -1,7 +1,9 @@
 package compute
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -168,11 +170,19 @@ func (p *Plan) Slot(t *Tensor) int {
 	return -1
 }
 
-// assign gives every node a slot by linear scan over the steps: a slot is free again after the last step that reads it.
+// tenant is what lives in a slot: a tensor or a step's scratch space, from a step to a step, both inclusive.
+type tenant struct {
+	bytes       int64
+	first, last int
+	put         func(slot int)
+}
+
+// assign gives every node a slot. A tensor lives from the step that computes it to the last that reads it, and needs its slot for
+// itself so long. The largest are placed first, each in the smallest slot that is free then, so that no slot is larger than one
+// of its tenants needs.
 func (p *Plan) assign() {
 	sizes := p.Slots // scratch sizes, in order of step
 	p.Slots = nil
-	const forever = 1 << 30
 	last := map[*Tensor]int{}
 	for i, s := range p.Steps {
 		for _, x := range s.Node.In {
@@ -180,53 +190,51 @@ func (p *Plan) assign() {
 		}
 	}
 	for _, o := range p.Outputs {
-		last[Root(o.T)] = forever
+		last[Root(o.T)] = len(p.Steps)
 	}
-	var free []int
-	take := func(bytes int64) int {
-		best := -1
-		for i, s := range free {
-			fits, bestFits := p.Slots[s] >= bytes, best >= 0 && p.Slots[free[best]] >= bytes
-			switch {
-			case best < 0, fits && !bestFits, fits && bestFits && p.Slots[s] < p.Slots[free[best]], !fits && !bestFits && p.Slots[s] > p.Slots[free[best]]:
-				best = i
-			}
-		}
-		if best < 0 {
-			p.Slots = append(p.Slots, bytes)
-			return len(p.Slots) - 1
-		}
-		s := free[best]
-		free = append(free[:best], free[best+1:]...)
-		p.Slots[s] = max(p.Slots[s], bytes)
-		return s
+	var tenants []tenant
+	hold := func(t *Tensor, first int) {
+		tenants = append(tenants, tenant{t.Bytes(), first, max(first, last[t]), func(slot int) { p.slot[t] = slot }})
 	}
 	for _, n := range p.Inputs {
-		p.slot[n] = take(n.Bytes())
+		hold(n, -1)
 	}
 	next := 0
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		if i < p.Updates {
-			p.slot[s.Node] = take(s.Node.Bytes())
+			hold(s.Node, i)
 		}
 		for j := range s.Scratch {
-			s.Scratch[j] = take(sizes[next])
+			tenants = append(tenants, tenant{sizes[next], i, i, func(slot int) { s.Scratch[j] = slot }})
 			next++
 		}
-		free = append(free, s.Scratch...)
-		released := map[*Tensor]bool{}
-		for _, x := range append([]*Tensor{s.Node}, s.Node.In...) {
-			r := Root(x)
-			if _, held := p.slot[r]; !held {
-				continue // a parameter, or an update
-			}
-			if end, read := last[r]; !released[r] && (!read || end == i) {
-				released[r] = true
-				free = append(free, p.slot[r])
+	}
+	slices.SortStableFunc(tenants, func(a, b tenant) int { return cmp.Compare(b.bytes, a.bytes) })
+	var taken [][]tenant // of each slot, by time
+	for _, t := range tenants {
+		slot, at := len(taken)-1, 0
+		for ; slot >= 0; slot-- {
+			if at = vacancy(taken[slot], t); at >= 0 {
+				break
 			}
 		}
+		if slot < 0 {
+			slot, at = len(taken), 0
+			taken, p.Slots = append(taken, nil), append(p.Slots, t.bytes)
+		}
+		taken[slot] = slices.Insert(taken[slot], at, t)
+		t.put(slot)
 	}
+}
+
+// vacancy is where t comes among tenants in order of time, −1 where it meets one.
+func vacancy(tenants []tenant, t tenant) int {
+	i, _ := slices.BinarySearchFunc(tenants, t, func(a, t tenant) int { return cmp.Compare(a.first, t.first) })
+	if i > 0 && tenants[i-1].last >= t.first || i < len(tenants) && tenants[i].first <= t.last {
+		return -1
+	}
+	return i
 }
 
 // SlotBytes is the memory of all slots, ParamBytes that of all parameters; together they are the plan's peak.

@@ -117,7 +117,7 @@ func captionWords(caption string) []string {
 // countWords fills in c and gives the number of captions of every word.
 func (d *Dataset) countWords(c *CaptionBalance) map[string]int {
 	count, distinct := map[string]int{}, map[string]bool{}
-	c.Origins = map[Origin]int{}
+	c.Origins, c.Words = map[Origin]int{}, []WordCount{}
 	var lengths []int
 	for _, it := range d.Items {
 		if it.Caption == "" {

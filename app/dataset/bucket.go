@@ -127,7 +127,7 @@ func (b *Buckets) Count(items []*Item) []BucketCount {
 	for _, it := range items {
 		n[b.Assign(it.Width, it.Height)]++
 	}
-	var out []BucketCount
+	out := []BucketCount{}
 	for _, s := range b.Sizes {
 		if n[s] > 0 {
 			out = append(out, BucketCount{s, n[s]})

@@ -163,6 +163,7 @@ func (c *captions) fromText(it *Item) []string {
 		if list := parseText(data); len(list) > 0 {
 			return list
 		}
+		it.blank = f.name
 	}
 	return nil
 }
@@ -283,7 +284,7 @@ var (
 	codeLike  = regexp.MustCompile(`(?i)^([a-z]{0,3}\d{3,}[a-z0-9]*|[a-z0-9]*\d[a-z0-9]*\d[a-z0-9]{4,})$`)
 	hexLike   = regexp.MustCompile(`(?i)^[0-9a-f-]*(\d[a-f-]*){3}[0-9a-f-]*$`)
 	counter   = regexp.MustCompile(`-\d+$`)
-	camera    = regexp.MustCompile(`(?i)^(img|dsc|dscn|dscf|pxl|mvi|gopr|imag|image|images|photo|pic|picture|screenshot|scan|untitled|file|frame|sample|download|wp|vid|s)$`)
+	camera    = regexp.MustCompile(`(?i)^(img|dsc|dscn|dscf|pxl|mvi|gopr|imag|image|images|photo|pic|picture|screenshot|scan|untitled|file|frame|sample|download|wp|vid|s)\d*$`)
 	shelf     = regexp.MustCompile(`(?i)^(train(ing)?|test|val(id(ation)?)?|dev|data(set)?s?|images?|img|pictures?|pics|photos?|raw|all|input|output|files?|misc|new|default|\.)$`)
 )
 

@@ -64,7 +64,7 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 	}
 	r := &Report{Path: d.Path, Pictures: len(d.Items), Findings: slices.Clone(d.Notes)}
 	copies := d.copies()
-	plain := d.plainCaptions()
+	plain, typical := d.plainCaptions(), d.typicalSide()
 	for i, it := range d.Items {
 		if broken[i] != nil {
 			r.Findings = append(r.Findings, *broken[i])
@@ -75,7 +75,7 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 			continue
 		}
 		r.usable = append(r.usable, i)
-		r.Findings = append(r.Findings, it.oddities(o, buckets)...)
+		r.Findings = append(r.Findings, it.oddities(o, buckets, typical)...)
 		if f := it.captionFinding(plain); f != nil {
 			r.Findings = append(r.Findings, *f)
 		}
@@ -200,13 +200,17 @@ func (d *Dataset) copyFinding(i int, copies map[[32]byte]int) *Finding {
 }
 
 // oddities are a picture's flaws that do not keep it from being trained on.
-func (it *Item) oddities(o CheckOptions, buckets *Buckets) []Finding {
+// typical is the shorter side of most.
+func (it *Item) oddities(o CheckOptions, buckets *Buckets, typical int) []Finding {
 	var list []Finding
 	w, h := float64(it.Width), float64(it.Height)
 	size := buckets.Assign(it.Width, it.Height)
 	if scale := max(float64(size.Width)/w, float64(size.Height)/h); scale > 1 {
 		list = append(list, Finding{File: it.Name, Kind: TooSmall, What: fmt.Sprintf("%d × %d pixels are enlarged %.1f times to train at %d × %d", it.Width, it.Height, scale, size.Width, size.Height),
 			Do: "find a larger copy, or train at a smaller size"})
+	} else if side := min(it.Width, it.Height); muchSmaller*side <= typical {
+		list = append(list, Finding{File: it.Name, Kind: TooSmall, What: fmt.Sprintf("%d × %d pixels are far fewer than others have, whose shorter side is typically %d", it.Width, it.Height, typical),
+			Do: "find a larger copy"})
 	}
 	if ratio := max(w/h, h/w); ratio > o.MaxAspect {
 		cut := 1 - min(w/h/size.aspect(), size.aspect()/(w/h))
@@ -220,6 +224,24 @@ func (it *Item) oddities(o CheckOptions, buckets *Buckets) []Finding {
 		list = append(list, Finding{File: it.Name, Kind: Empty, What: "the picture is a single flat colour", Do: "remove it unless that is meant"})
 	}
 	return list
+}
+
+// muchSmaller is how many times smaller than the typical picture one must be to look out of place.
+const muchSmaller = 4
+
+// typicalSide is the median shorter side of the pictures whose size is known.
+func (d *Dataset) typicalSide() int {
+	var sides []int
+	for _, it := range d.Items {
+		if it.Width > 0 {
+			sides = append(sides, min(it.Width, it.Height))
+		}
+	}
+	if len(sides) == 0 {
+		return 0
+	}
+	slices.Sort(sides)
+	return sides[len(sides)/2]
 }
 
 // wordy is how many words most captions must have for a single one to be too few.
@@ -245,6 +267,10 @@ func (it *Item) captionFinding(plain bool) *Finding {
 	}
 	advice := "describe the picture in a text file of the same name"
 	switch {
+	case it.blank != "" && it.Caption != "":
+		return &Finding{File: it.Name, Kind: NoCaption, What: fmt.Sprintf("its caption file %s is empty; %q, from its %s, stands in", it.blank, it.Caption, it.Origin), Do: "write a caption into the file"}
+	case it.blank != "":
+		return &Finding{File: it.Name, Kind: NoCaption, What: fmt.Sprintf("its caption file %s is empty", it.blank), Do: "write a caption into the file"}
 	case it.Caption == "":
 		return &Finding{File: it.Name, Kind: NoCaption, What: "there is no caption, and the name says nothing", Do: advice}
 	case it.Origin == FromName && plain:

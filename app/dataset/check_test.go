@@ -60,6 +60,13 @@ func lighter(m *image.NRGBA, by int) *image.NRGBA {
 	})
 }
 
+func darker(m *image.NRGBA) *image.NRGBA {
+	return drawn(m.Rect.Dx(), m.Rect.Dy(), func(x, y int) color.NRGBA {
+		c := m.NRGBAAt(x, y)
+		return color.NRGBA{uint8(int(c.R) * 3 / 4), uint8(int(c.G) * 3 / 4), uint8(int(c.B) * 3 / 4), c.A}
+	})
+}
+
 func mirrorOf(m *image.NRGBA) *image.NRGBA {
 	return drawn(m.Rect.Dx(), m.Rect.Dy(), func(x, y int) color.NRGBA { return m.NRGBAAt(m.Rect.Dx()-1-x, y) })
 }
@@ -67,7 +74,7 @@ func mirrorOf(m *image.NRGBA) *image.NRGBA {
 func TestDuplicates(t *testing.T) {
 	a := pattern(160, 160, 1)
 	files := map[string][]byte{
-		"a0.png": pngOf(t, a), "a1.png": pngOf(t, a), "a2.bmp": bmpOf(t, a), "a3.jpg": jpegOf(t, a, 60), "a4.png": pngOf(t, scaledTo(a, 97, 97)), "a5.png": pngOf(t, lighter(a, 12)), "a6.png": pngOf(t, mirrorOf(a)),
+		"a0.png": pngOf(t, a), "a1.png": pngOf(t, a), "a2.bmp": bmpOf(t, a), "a3.jpg": jpegOf(t, a, 60), "a4.png": pngOf(t, scaledTo(a, 97, 97)), "a5.png": pngOf(t, lighter(a, 12)), "a6.png": pngOf(t, mirrorOf(a)), "a7.png": pngOf(t, darker(a)),
 		"a1.txt": []byte("another caption"),
 	}
 	for n := 2; n < 14; n++ {
@@ -81,15 +88,15 @@ func TestDuplicates(t *testing.T) {
 	if f := exact["a2.bmp"]; !strings.HasPrefix(f.What, "this has the same pixels as a0.png") {
 		t.Errorf("duplicates %v", exact)
 	}
-	for _, name := range []string{"a3.jpg", "a4.png", "a5.png", "a6.png"} {
+	for _, name := range []string{"a3.jpg", "a4.png", "a5.png", "a6.png", "a7.png"} {
 		if f, ok := near[name]; !ok || f.Others[0] != "a0.png" || f.Skipped {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
-	if len(near) != 4 || near["a6.png"].What != "it looks like a0.png turned left to right" {
+	if len(near) != 5 || near["a6.png"].What != "it looks like a0.png turned left to right" {
 		t.Errorf("near duplicates %v", near)
 	}
-	if r.Usable != 17 {
+	if r.Usable != 18 {
 		t.Errorf("%d usable", r.Usable)
 	}
 }
@@ -120,7 +127,7 @@ func TestOddities(t *testing.T) {
 		"small.png": pngOf(t, pattern(100, 100, 1)), "panorama.png": pngOf(t, pattern(1200, 300, 2)), "good.png": pngOf(t, pattern(512, 512, 3)), "wide.png": pngOf(t, pattern(640, 384, 4)),
 		"flat.png": pngOf(t, flat(512, 512, color.NRGBA{9, 9, 9, 255})), "nothing.png": pngOf(t, flat(512, 512, color.NRGBA{})),
 		"1.png": pngOf(t, pattern(512, 512, 5)), "dot.png": pngOf(t, pattern(512, 512, 6)), "word.png": pngOf(t, pattern(512, 512, 7)),
-		"dot.txt": []byte("."), "word.txt": []byte("thing"),
+		"dot.txt": []byte("."), "word.txt": []byte("thing"), "img07.png": pngOf(t, pattern(512, 512, 8)), "img07.txt": []byte(" \n"), "cat.png": pngOf(t, pattern(512, 512, 9)), "cat.txt": {},
 	}
 	for _, name := range []string{"small", "panorama", "good", "wide", "flat", "nothing"} {
 		files[name+".txt"] = []byte("a picture of " + name)
@@ -136,11 +143,26 @@ func TestOddities(t *testing.T) {
 		t.Errorf("empty: %v", f)
 	}
 	f := found(r, NoCaption)
-	if len(f) != 3 || f["1.png"].What != "there is no caption, and the name says nothing" || f["dot.png"].What != `the caption "." says next to nothing` || f["word.png"].What != `the caption is the one word "thing", where others say more` {
+	if f["img07.png"].What != "its caption file img07.txt is empty" || f["cat.png"].What != `its caption file cat.txt is empty; "cat", from its name, stands in` {
 		t.Errorf("captions: %v", f)
 	}
-	if r.Usable != 9 {
+	if len(f) != 5 || f["1.png"].What != "there is no caption, and the name says nothing" || f["dot.png"].What != `the caption "." says next to nothing` || f["word.png"].What != `the caption is the one word "thing", where others say more` {
+		t.Errorf("captions: %v", f)
+	}
+	if r.Usable != 11 {
 		t.Errorf("%d usable", r.Usable)
+	}
+}
+
+// TestSmallBesideOthers trains at 64, where 100 pixels are enough by themselves.
+func TestSmallBesideOthers(t *testing.T) {
+	files := map[string][]byte{"small.png": pngOf(t, pattern(100, 120, 9)), "tiny.png": pngOf(t, pattern(20, 20, 8))}
+	for n := range 3 {
+		files[fmt.Sprintf("large%d.png", n)] = pngOf(t, pattern(512, 512, n))
+	}
+	f := found(check(t, open(t, folder(t, files)), CheckOptions{}), TooSmall)
+	if len(f) != 2 || f["small.png"].What != "100 × 120 pixels are far fewer than others have, whose shorter side is typically 512" || f["tiny.png"].What != "20 × 20 pixels are enlarged 3.2 times to train at 64 × 64" {
+		t.Errorf("%v", f)
 	}
 }
 

@@ -66,6 +66,7 @@ type Item struct {
 	problem *Finding // why the picture cannot be read, as far as the header tells
 	file    file
 	group   string                  // what a split must not part, such as a typeface; empty where looks decide
+	blank   string                  // a caption file that says nothing
 	look    atomic.Pointer[measure] // once the pixels have been looked at
 }
 

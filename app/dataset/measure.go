@@ -77,9 +77,23 @@ func isFlat(m *image.RGBA) bool {
 	return true
 }
 
-// thumbDistance is the mean difference of two thumbnails' channels, 0 to 255; mirror compares a with b turned left to right.
+// mostGain is how much lighter or darker a copy may be.
+const mostGain = 1.5
+
+// thumbDistance is the mean difference of two thumbnails' channels, 0 to 255, after b has been made as light as a, within mostGain;
+// mirror compares a with b turned left to right.
 func thumbDistance(a, b *measure, mirror bool) float64 {
-	sum := 0
+	light := func(m *measure) float64 {
+		sum := 1e-9
+		for i, v := range m.thumb {
+			if i%4 != 3 {
+				sum += float64(v)
+			}
+		}
+		return sum
+	}
+	gain := min(max(light(a)/light(b), 1/mostGain), mostGain)
+	sum := 0.0
 	for y := range thumbSide {
 		for x := range thumbSide {
 			o := x
@@ -87,10 +101,13 @@ func thumbDistance(a, b *measure, mirror bool) float64 {
 				o = thumbSide - 1 - x
 			}
 			for k := range 4 {
-				d := int(a.thumb[4*(y*thumbSide+x)+k]) - int(b.thumb[4*(y*thumbSide+o)+k])
-				sum += max(d, -d)
+				other := float64(b.thumb[4*(y*thumbSide+o)+k])
+				if k < 3 {
+					other *= gain
+				}
+				sum += math.Abs(float64(a.thumb[4*(y*thumbSide+x)+k]) - other)
 			}
 		}
 	}
-	return float64(sum) / float64(len(a.thumb))
+	return sum / float64(len(a.thumb))
 }

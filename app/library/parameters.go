@@ -28,6 +28,8 @@ type Meta struct {
 	RNG              string   // who drew the noise, as A1111 writes it
 	Eta              *float64 // nil is the sampler's own
 	Rescale          float64  // of guidance
+	Spacing          string   // of timesteps; "" is the model's own
+	ZeroSNR          bool
 	MaskBlur         int
 	Masked           bool              // only a part of the picture was made new
 	Padding          int               // of the surroundings that were worked on alone; 0 where all was
@@ -56,7 +58,8 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 			m.RNG = n.Label
 		}
 	}
-	m.ClipSkip, m.Eta, m.Rescale = r.ClipSkip, r.Eta, r.GuidanceRescale
+	m.Spacing, m.ZeroSNR = r.Spacing, r.ZeroSNR
+	m.Loras, m.ClipSkip, m.Eta, m.Rescale = result.LoRAHashes, r.ClipSkip, r.Eta, r.GuidanceRescale
 	if m.Edited = result.Edited; m.Edited {
 		m.Strength = r.Strength
 	}
@@ -119,6 +122,10 @@ func (m Meta) String() string {
 		add("Eta", strconv.FormatFloat(*m.Eta, 'f', -1, 64))
 	}
 	add("CFG rescale", decimal(m.Rescale))
+	add("Timestep spacing", m.Spacing)
+	if m.ZeroSNR {
+		add("Noise schedule", zeroSNR)
+	}
 	if m.Masked {
 		add("Mask blur", strconv.Itoa(m.MaskBlur))
 	}
@@ -143,6 +150,9 @@ func number(n int) string {
 	}
 	return strconv.Itoa(n)
 }
+
+// zeroSNR is A1111's word for beginning from pure noise.
+const zeroSNR = "Zero Terminal SNR"
 
 func decimal(v float64) string {
 	if v == 0 {
@@ -217,7 +227,8 @@ func Parse(text string) Parameters {
 // Request is what would make the picture again, as far as the parameters tell: what they leave out is the zero value. Values
 // that cannot be are errors.
 func (p Parameters) Request() (pipeline.Request, error) {
-	r := pipeline.Request{Prompt: p.Prompt, Negative: p.Negative, Sampler: p.Fields["Sampler"], Schedule: p.Fields["Schedule type"], RNG: p.Fields["RNG"]}
+	r := pipeline.Request{Prompt: p.Prompt, Negative: p.Negative, Sampler: p.Fields["Sampler"], Schedule: p.Fields["Schedule type"], RNG: p.Fields["RNG"],
+		Spacing: p.Fields["Timestep spacing"], ZeroSNR: p.Fields["Noise schedule"] == zeroSNR}
 	var failed error
 	read := func(key string, take func(text string) error) {
 		if text, ok := p.Fields[key]; ok && failed == nil {

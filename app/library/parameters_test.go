@@ -7,8 +7,12 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+
+	"atelier/models/pipeline"
 )
 
 func TestParametersTextIsA1111s(t *testing.T) {
@@ -139,6 +143,59 @@ func FuzzReadTexts(f *testing.F) {
 				t.Fatalf("%d bytes of text", len(text))
 			}
 			Parse(text)
+		}
+	})
+}
+
+// TestRequestRoundTrip checks that what a picture says of itself is the request that made it.
+func TestRequestRoundTrip(t *testing.T) {
+	eta := 0.5
+	req := pipeline.Request{
+		Prompt: "a (red:1.2) [apple|pear], <lora:ink: 0.8>\nBREAK {x}", Negative: "blurry, \"bad\": ugly", Steps: 30, CFG: 7.5, Sampler: "DPM++ 2M SDE", Schedule: "Karras",
+		Seed: 1<<64 - 1, Width: 512, Height: 768, ClipSkip: 2, Strength: 0.6, RNG: "NV", Eta: &eta, GuidanceRescale: 0.7, Spacing: "trailing", ZeroSNR: true, MaskBlur: 4, OnlyMasked: true, Padding: 32,
+	}
+	m := Meta{
+		Prompt: req.Prompt, Negative: req.Negative, Steps: req.Steps, Sampler: req.Sampler, Schedule: req.Schedule, CFG: req.CFG, Seed: req.Seed, Width: 512, Height: 768,
+		Model: "a, b: c", ModelHash: "6ce0161689", Strength: 0.6, ClipSkip: 2, RNG: "NV", Eta: &eta, Rescale: 0.7, Spacing: "trailing", ZeroSNR: true, Masked: true, MaskBlur: 4, Padding: 32, Edited: true,
+		Loras: map[string]string{"ink": "ab12cd34ef56", "a": "001122334455"}, Version: "Atelier 1",
+	}
+	want := "\nSteps: 30, Sampler: DPM++ 2M SDE, Schedule type: Karras, CFG scale: 7.5, Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, Model: \"a, b: c\", Denoising strength: 0.6, Clip skip: 2, RNG: NV, Eta: 0.5, CFG rescale: 0.7, Timestep spacing: trailing, Noise schedule: Zero Terminal SNR, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Lora hashes: \"a: 001122334455, ink: ab12cd34ef56\", Version: Atelier 1"
+	if got := m.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	p := Parse(m.String())
+	got, err := p.Request()
+	if err != nil || !reflect.DeepEqual(got, req) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, got, req)
+	}
+	if loras := p.Loras(); !reflect.DeepEqual(loras, m.Loras) {
+		t.Errorf("adapters %v", loras)
+	}
+	old, err := Parse("x\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x512, Eta DDIM: 0.25, Mask blur: 0").Request()
+	if err != nil || old.Sampler != "Euler a" || *old.Eta != 0.25 || old.MaskBlur != -1 || old.RNG != "" {
+		t.Errorf("%+v, %v", old, err)
+	}
+	for _, bad := range []string{"Steps: many", "Steps: 1, Seed: -3", "Steps: 1, Size: 512", "Steps: 1, CFG scale: x"} {
+		if _, err := Parse("x\n" + bad + ", Model: a, Version: b").Request(); err == nil || !strings.Contains(err.Error(), "parameters say") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+func FuzzParameters(f *testing.F) {
+	f.Add("a\nNegative prompt: b\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Lora hashes: \"x: ab12\", Eta: 1e400")
+	f.Add("Steps: 1, Seed: \"\\u0000\", Size: x, Eta: NaN, Steps: 2, Padding: \"\\\"\"")
+	f.Fuzz(func(t *testing.T, text string) {
+		p := Parse(text)
+		r, err := p.Request()
+		p.Loras()
+		if err != nil {
+			return
+		}
+		m := Meta{Prompt: r.Prompt, Negative: r.Negative, Steps: 7, Sampler: r.Sampler, Schedule: r.Schedule, Seed: r.Seed, Model: p.Fields["Model"], Version: "v"}
+		again := Parse(m.String())
+		if again.Fields["Sampler"] != r.Sampler && strings.TrimSpace(r.Sampler) == r.Sampler || again.Fields["Seed"] != strconv.FormatUint(r.Seed, 10) {
+			t.Errorf("%q is read back as %v", m.String(), again.Fields)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"atelier/models/checkpoint"
@@ -133,11 +134,7 @@ func (m *Model) configBeside(name string) []byte {
 // settle decides what the tensors of a whole model don't tell: from its family, from what the person or a file beside it
 // says, and from its metadata.
 func (m *Model) settle(c *ldm.Contents, base string, o Options) error {
-	said := m.yamlBeside(base)
-	if m.UNet.Here() && m.UNet.Config == nil {
-		m.UNet.Overrides = said.overrides()
-	}
-	xl := m.xl()
+	said, xl := m.yamlBeside(base), m.xl()
 	if m.VAE.Here() && m.VAE.Config == nil && xl {
 		m.VAE.Overrides = []byte(`{"scaling_factor": 0.13025}`)
 	}
@@ -147,6 +144,11 @@ func (m *Model) settle(c *ldm.Contents, base string, o Options) error {
 	prediction, err := m.prediction(c, o, said)
 	if err != nil {
 		return err
+	}
+	if m.UNet.Config == nil {
+		if m.UNet.Overrides, err = m.denoiserOverrides(said, xl, prediction); err != nil {
+			return err
+		}
 	}
 	m.SchedulerClass = "PNDMScheduler"
 	scheduler := map[string]any{
@@ -264,10 +266,29 @@ func (m *Model) yamlBeside(base string) yaml {
 	return yaml{first(yamlPrediction), first(yamlHeads)}
 }
 
-// overrides says the number of heads in the form of a denoiser's config.json, where it goes by another name.
-func (y yaml) overrides() []byte {
-	if y.heads == "" {
-		return nil
+// resolution is how metadata gives the size that a model was trained at, in pixels.
+var resolution = regexp.MustCompile(`^(\d{2,5})x(\d{2,5})$`)
+
+// denoiserOverrides says, in the form of a denoiser's config.json, the number of heads, which goes by another name there, and
+// the size in latents that it was trained at: as its metadata says, or that of its family.
+func (m *Model) denoiserOverrides(said yaml, xl bool, prediction string) ([]byte, error) {
+	const pixels = 8 // of a latent along an axis, in all families
+	all := map[string]any{}
+	if n, err := strconv.Atoi(said.heads); err == nil {
+		all["num_attention_heads"] = n
 	}
-	return []byte(`{"num_attention_heads": ` + y.heads + `}`)
+	size := 512
+	switch {
+	case xl:
+		size = 1024
+	case prediction == vPrediction:
+		size = 768
+	}
+	if r := resolution.FindStringSubmatch(m.Spec["modelspec.resolution"]); r != nil {
+		if n, err := strconv.Atoi(r[1]); err == nil && n >= 8*pixels {
+			size = n
+		}
+	}
+	all["sample_size"] = size / pixels
+	return json.Marshal(all)
 }

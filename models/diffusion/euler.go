@@ -50,9 +50,11 @@ func newExploding(id, schedule string, c Config, tr *training, steps int, eta fl
 		s.step = s.multistep
 	case "dpm_2":
 		s.step = s.midpoint
+		s.roundKarras(schedule)
 		s.halve(tr, func(from, to float64) float64 { return math.Sqrt(from * to) })
 	case "dpm_2_ancestral":
 		s.step = s.midpoint
+		s.roundKarras(schedule)
 		s.halve(tr, s.belowMiddle)
 	case "dpmpp_2s_ancestral":
 		s.step = s.single
@@ -64,6 +66,16 @@ func newExploding(id, schedule string, c Config, tr *training, steps int, eta fl
 		s.step = s.third
 	}
 	return s, nil
+}
+
+// roundKarras makes the steps' timesteps whole, though neither their noise levels nor the timesteps between them: what the
+// reference does for DPM2 under this schedule.
+func (s *exploding) roundKarras(schedule string) {
+	if schedule == "karras" {
+		for i, t := range s.timesteps {
+			s.timesteps[i] = math.RoundToEven(t)
+		}
+	}
 }
 
 // twice repeats every element but the first, up to but without index end.

@@ -102,6 +102,33 @@ func largest(x []float32) (m float64) {
 	return m
 }
 
+// TestOptionsOverrideTheConfiguration checks spacing and zero terminal SNR, named and in the configuration.
+func TestOptionsOverrideTheConfiguration(t *testing.T) {
+	plain := builtinConfig(t, "v_prediction")
+	plain.TimestepSpacing, plain.RescaleZeroSNR = "leading", false
+	changed := plain
+	changed.TimestepSpacing, changed.RescaleZeroSNR = "trailing", true
+	for _, n := range Samplers() {
+		a, err := NewWith(plain, Options{Sampler: n.ID, Steps: 7, Spacing: "trailing", ZeroSNR: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := NewWith(changed, Options{Sampler: n.ID, Steps: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a.Timesteps(), b.Timesteps()) || !slices.Equal(a.Sigmas(), b.Sigmas()) || a.Timesteps()[0] != 999 {
+			t.Errorf("%s: %v, want %v", n.ID, a.Timesteps(), b.Timesteps())
+		}
+		if first := a.Sigmas()[0]; math.Abs(first-4096) > 1 {
+			t.Errorf("%s begins at σ = %v", n.ID, first)
+		}
+	}
+	if _, err := NewWith(plain, Options{Spacing: "random", Steps: 7}); err == nil || !strings.Contains(err.Error(), "[leading trailing linspace]") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestTorchNormal compares with torch 1.13's own randn: one generator for each seed, draws of these lengths in order.
 func TestTorchNormal(t *testing.T) {
 	file, err := checkpoint.Open("testdata/own/torch.safetensors")
@@ -201,6 +228,33 @@ func TestBrownian(t *testing.T) {
 		}
 		if first := parts[0]; worst(first, again.Draw("euler_ancestral", levels)(n, levels[0], levels[1])) < 0.1 {
 			t.Errorf("%s: an ancestral sampler draws along the path", rng.ID)
+		}
+	}
+}
+
+// TestBrownianIsTorchsdes compares numbers 0, 7 and 19 of 20 with those that the definition of torchsde's BrownianTree gives
+// when it is written out in Python over torch's and numpy's own generators.
+func TestBrownianIsTorchsdes(t *testing.T) {
+	for _, c := range []struct {
+		seed     uint64
+		from, to float64
+		want     []float32
+	}{
+		{0, 14.614647, 9.1, []float32{0.094318, 1.477683, -0.394147}},
+		{0, 9.1, 3.0303, []float32{0.236918, -0.890202, -1.596671}},
+		{0, 14.614647, 3.0303, []float32{0.236568, 0.375168, -1.427694}},
+		{0, 0.5, 0.0291675, []float32{-0.963348, 1.159127, 1.531751}},
+		{42, 14.614647, 9.1, []float32{-1.271649, -1.061118, -1.557051}},
+		{42, 0.5, 0.0291675, []float32{0.19692, -0.71827, 1.416286}},
+		{1<<40 + 7, 9.1, 3.0303, []float32{-0.812502, 2.582519, -0.407277}},
+	} {
+		s, err := NewSource("cpu", c.seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := s.Draw("dpmpp_3m_sde", []float64{14.614647, 0.0291675, 0})(20, c.from, c.to)
+		if d := worst([]float32{z[0], z[7], z[19]}, c.want); d > 1e-5 {
+			t.Errorf("seed %d, %v to %v: %v, want %v", c.seed, c.from, c.to, []float32{z[0], z[7], z[19]}, c.want)
 		}
 	}
 }

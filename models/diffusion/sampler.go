@@ -41,6 +41,8 @@ type Options struct {
 	Sampler, Schedule string   // ids; "" takes the configuration's own
 	Steps             int      // 1 to MaxSteps
 	Eta               *float64 // share of the noise that is drawn anew, as DefaultEta; nil is the sampler's own
+	Spacing           string   // "leading", "trailing" or "linspace" in place of the configuration's own; "" keeps that
+	ZeroSNR           bool     // begin from pure noise, whatever the configuration says
 }
 
 // DefaultEta is the share of a sampler's noise that it draws anew at every step; ok is false for samplers without that choice.
@@ -64,6 +66,10 @@ func New(samplerID, scheduleID string, c Config, steps int) (Sampler, error) {
 
 // NewWith makes a sampler for one run.
 func NewWith(c Config, o Options) (Sampler, error) {
+	if o.Spacing != "" {
+		c.TimestepSpacing = o.Spacing
+	}
+	c.RescaleZeroSNR = c.RescaleZeroSNR || o.ZeroSNR
 	if err := c.check(); err != nil {
 		return nil, err
 	}

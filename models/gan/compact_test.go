@@ -12,7 +12,7 @@ import (
 
 // TestGolden is the case gan-srvgg-prelu: Real-ESRGAN's own code on a small random generator.
 func TestGolden(t *testing.T) {
-	m, err := NewCompact(nn.Load("compact", goldentest.Open(t, "gan/compact.safetensors")))
+	m, err := NewCompact(nn.Load("compact", goldentest.Open(t, "gan/compact.pth")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 // TestRRDBGolden is the case gan-realesrgan-x4 in each of the layouts in which the same numbers are found.
 func TestRRDBGolden(t *testing.T) {
-	file := goldentest.Open(t, "gan/rrdb.safetensors")
+	file := goldentest.Open(t, "gan/rrdb.pth")
 	in, want := goldentest.Read(t, "gan/in.safetensors"), goldentest.Read(t, "gan/rrdb.out.safetensors")
 	built := map[string]*Upscaler{}
 	for layout, to := range map[string]func(string) string{

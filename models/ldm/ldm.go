@@ -13,9 +13,11 @@ import (
 // View is one network of a checkpoint under other names. Its tensors are those of the checkpoint, which stays open for as
 // long as the view is read: Close of a view does nothing.
 type View struct {
-	base  checkpoint.Tensors
-	names []string
-	where map[string]piece
+	base   checkpoint.Tensors
+	names  []string
+	where  map[string]piece
+	table  *Table // or nil
+	prefix string // before every original name
 }
 
 // piece is a tensor of the checkpoint, or one of several equal parts of its rows.
@@ -71,12 +73,15 @@ func (v *View) Metadata() map[string]string { return v.base.Metadata() }
 // Close does nothing: the checkpoint belongs to whoever opened it.
 func (v *View) Close() error { return nil }
 
-// Original is what the checkpoint calls a tensor of the view.
+// Original is what the checkpoint calls a tensor of the view, or would call one that it lacks.
 func (v *View) Original(name string) string {
 	if p, ok := v.where[name]; ok {
 		return p.name
 	}
-	return name
+	if v.table != nil {
+		name = v.table.Originals(name)[0]
+	}
+	return v.prefix + name
 }
 
 // Kind says how a text encoder is stored.
@@ -156,7 +161,12 @@ func Open(t checkpoint.Tensors) Contents {
 	}
 	if len(found) == 0 {
 		if part := bare(t); part != "" {
-			found[part], cut[part] = t.Names(), ""
+			cut[part] = ""
+			for _, name := range t.Names() {
+				if !hasPrefix(name, buffers) {
+					found[part] = append(found[part], name)
+				}
+			}
 			if p := "model."; part == "open text" && allBegin(found[part], p) {
 				cut[part] = p
 			}
@@ -224,26 +234,32 @@ func (c *Contents) add(t checkpoint.Tensors, part, prefix string, names []string
 	}
 	switch part {
 	case "unet":
-		c.UNet = NewView(t, translate(own, UNetTable(blocks(own, "input_blocks"))))
+		c.UNet = translated(t, own, prefix, UNetTable(blocks(own, "input_blocks")))
 	case "controlnet":
-		c.ControlNet = NewView(t, translate(own, ControlTable(blocks(own, "input_blocks"))))
+		c.ControlNet = translated(t, own, prefix, ControlTable(blocks(own, "input_blocks")))
 	case "vae":
-		c.VAE = NewView(t, translate(own, VAETable(levels(own))))
+		c.VAE = translated(t, own, prefix, VAETable(levels(own)))
 	case "text":
-		c.Text = &Text{newText(t, own), Transformers}
+		c.Text = &Text{newText(t, own, prefix), Transformers}
 	case "text2":
-		c.Text2 = &Text{newText(t, own), Transformers}
+		c.Text2 = &Text{newText(t, own, prefix), Transformers}
 	case "open text":
-		c.Text = &Text{newOpenText(t, own), OpenCLIP}
+		c.Text = &Text{newOpenText(t, own, prefix), OpenCLIP}
 	case "open text2":
-		c.Text2 = &Text{newOpenText(t, own), OpenCLIP}
+		c.Text2 = &Text{newOpenText(t, own, prefix), OpenCLIP}
 	}
 }
 
-func translate(own map[string]string, table *Table) map[string]string {
-	out := make(map[string]string, len(own))
+// translated is a network under the names that a table gives it; one that has those names already keeps them.
+func translated(t checkpoint.Tensors, own map[string]string, prefix string, table *Table) *View {
+	names, changed := make(map[string]string, len(own)), false
 	for name, old := range own {
-		out[table.Diffusers(name)] = old
+		to := table.Diffusers(name)
+		names[to], changed = old, changed || to != name
 	}
-	return out
+	v := NewView(t, names)
+	if v.prefix = prefix; changed {
+		v.table = table
+	}
+	return v
 }

@@ -8,15 +8,20 @@ import (
 )
 
 // newText is a text encoder in the layout of transformers. Old files leave out the first level of its names.
-func newText(t checkpoint.Tensors, own map[string]string) *View {
+func newText(t checkpoint.Tensors, own map[string]string, prefix string) *View {
 	names := map[string]string{}
 	for name, old := range own {
+		if name == "logit_scale" { // of training
+			continue
+		}
 		if strings.HasPrefix(name, "encoder.") || strings.HasPrefix(name, "embeddings.") || strings.HasPrefix(name, "final_layer_norm.") {
 			name = "text_model." + name
 		}
 		names[name] = old
 	}
-	return NewView(t, names)
+	v := NewView(t, names)
+	v.prefix = prefix
+	return v
 }
 
 // openModules are the modules of a layer of OpenCLIP under transformers' names.
@@ -30,7 +35,7 @@ const openLayers = 24
 
 // newOpenText is a text encoder in the layout of OpenCLIP (Ilharco et al. 2021): one matrix for queries, keys and values,
 // and a projection stored [in out], which keeps the name "text_projection" without ".weight" to tell it from transformers'.
-func newOpenText(t checkpoint.Tensors, own map[string]string) *View {
+func newOpenText(t checkpoint.Tensors, own map[string]string, prefix string) *View {
 	table := newTable()
 	table.add("token_embedding", "text_model.embeddings.token_embedding")
 	table.add("ln_final", "text_model.final_layer_norm")
@@ -45,6 +50,7 @@ func newOpenText(t checkpoint.Tensors, own map[string]string) *View {
 		}
 	}
 	v := NewView(t, nil)
+	v.table, v.prefix = table, prefix
 	skip := ""
 	if _, projected := own["text_projection.weight"]; layers == openLayers && !projected && width(t, own["ln_final.weight"]) == openWidth {
 		skip = fmt.Sprintf("transformer.resblocks.%d.", layers-1)

@@ -240,7 +240,7 @@ func (s *Scope) take(leaf string, init Init, stored, shape []int, p *permutation
 	}
 	switch {
 	case !ok:
-		s.missing = append(s.missing, name)
+		s.missing = append(s.missing, s.original(name))
 	case !sameShape(t.Shape, stored):
 		s.misshapen = append(s.misshapen, fmt.Sprintf("%s is %v, not %v", s.original(name), compute.Shape(t.Shape), compute.Shape(stored)))
 	case !readable(t.DType):
@@ -313,7 +313,7 @@ func (s *Scope) Finish(ignore ...string) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s does not fit its configuration; check that config.json belongs to these weights. Tensors %s", s.label, strings.Join(parts, "; "))
+	return fmt.Errorf("%s does not fit its configuration, which its config.json or its other tensors say: tensors %s", s.label, strings.Join(parts, "; "))
 }
 
 func endsIn(name string, suffixes []string) bool {

@@ -15,7 +15,7 @@ type canvas struct {
 	init *Pixels // at the size that the autoencoder takes, with its channels, premultiplied
 	mask *Pixels // there, 0 or 1; nil where all of it is made new
 
-	whole *Pixels         // what the finished work is laid into, four channels; nil where it is the picture
+	whole *Pixels         // what the finished work is laid into, four channels, premultiplied; nil where it is the picture
 	soft  *Pixels         // of whole's size: how much of the new shows
 	box   image.Rectangle // the part of whole that was worked on
 }
@@ -25,41 +25,28 @@ const maskLevel = 0.5
 
 // newCanvas reads a request's picture and mask for pictures of width × height at the autoencoder's end.
 func newCanvas(r Request, width, height, channels int) *canvas {
-	box := image.Rect(0, 0, r.Init.W, r.Init.H)
-	c := &canvas{box: box}
+	c := &canvas{}
+	init := r.Init.channels(4).premultiplied()
+	part := image.Rect(0, 0, init.W, init.H) // of the given picture that is worked on
 	if r.Mask != nil {
-		grey := r.Mask.grey().resized(r.Init.W, r.Init.H)
-		c.whole, c.soft = r.Init, grey
+		grey := r.Mask.grey().resized(init.W, init.H)
 		if r.OnlyMasked {
-			c.box = grey.surroundings(r.Padding, r.Width, r.Height)
+			part = grey.surroundings(r.Padding, r.Width, r.Height)
+			c.whole, c.soft, c.box = init, grey, part
 		} else {
-			c.whole, c.soft = r.Init.resized(r.Width, r.Height), grey.resized(r.Width, r.Height)
+			c.whole, c.soft, c.box = init.resized(r.Width, r.Height), grey.resized(r.Width, r.Height), image.Rect(0, 0, r.Width, r.Height)
 		}
-		c.mask = grey.crop(c.box).resized(width, height)
+		c.soft = c.soft.blurred(r.MaskBlur)
+		c.mask = grey.crop(part).resized(width, height)
 		for i, v := range c.mask.Data {
 			c.mask.Data[i] = 0
 			if v >= maskLevel {
 				c.mask.Data[i] = 1
 			}
 		}
-		c.whole, c.soft = c.whole.channels(4), c.soft.blurred(r.MaskBlur)
-		if !r.OnlyMasked {
-			c.box = image.Rect(0, 0, r.Width, r.Height)
-		}
-		c.init = r.Init.crop(boxOf(r, c.box))
-	} else {
-		c.init = r.Init
 	}
-	c.init = c.init.channels(channels).premultiplied().resized(width, height)
+	c.init = r.Init.crop(part).channels(channels).premultiplied().resized(width, height)
 	return c
-}
-
-// boxOf is the part of the given picture that is worked on.
-func boxOf(r Request, box image.Rectangle) image.Rectangle {
-	if r.OnlyMasked {
-		return box
-	}
-	return image.Rect(0, 0, r.Init.W, r.Init.H)
 }
 
 // finish lays a finished picture into what it belongs in.
@@ -67,27 +54,15 @@ func (c *canvas) finish(m *image.NRGBA) *image.NRGBA {
 	if c == nil || c.whole == nil {
 		return m
 	}
-	fresh := PixelsOf(m).channels(4).resized(c.box.Dx(), c.box.Dy())
+	fresh := PixelsOf(m).channels(4).premultiplied().resized(c.box.Dx(), c.box.Dy())
 	out := append([]float32(nil), c.whole.Data...)
 	for y := range fresh.H {
 		for x := range fresh.W {
 			at := (c.box.Min.Y+y)*c.whole.W + c.box.Min.X + x
 			share, from, to := c.soft.Data[at], fresh.Data[4*(y*fresh.W+x):][:4], out[4*at:][:4]
-			if share <= 0 {
-				continue // untouched, to the bit
+			for k, v := range from {
+				to[k] = share*v + (1-share)*to[k]
 			}
-			alpha := share*from[3] + (1-share)*to[3]
-			for k := range 3 {
-				if alpha > 0 {
-					to[k] = (share*from[3]*from[k] + (1-share)*to[3]*to[k]) / alpha
-				}
-			}
-			to[3] = alpha
-		}
-	}
-	for i := 0; i < len(out); i += 4 {
-		for k := range 3 {
-			out[i+k] *= out[i+3]
 		}
 	}
 	return toPicture(out, c.whole.W, c.whole.H, 4)

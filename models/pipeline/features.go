@@ -54,6 +54,15 @@ func (e *Extractor) Name() string {
 // Side is the width and height that pictures are scaled to.
 func (e *Extractor) Side() int { return e.side }
 
+// Fit scales a picture to Side × Side, whatever its shape, as measuring does: what is kept of large sets.
+func (e *Extractor) Fit(m image.Image) *image.RGBA {
+	out := image.NewRGBA(image.Rect(0, 0, e.side, e.side))
+	if !m.Bounds().Empty() {
+		scaleInto(out, m, draw.Src)
+	}
+	return out
+}
+
 // Close gives the device's memory back.
 func (e *Extractor) Close() {
 	for _, exe := range e.exes {
@@ -178,14 +187,18 @@ func toSigned(to []float32, m image.Image, side, channels int) {
 		draw.Draw(scaled, scaled.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)
 		op = draw.Over
 	}
-	if m.Bounds().Dx() == side && m.Bounds().Dy() == side {
-		draw.Draw(scaled, scaled.Rect, m, m.Bounds().Min, op)
-	} else {
-		xdraw.CatmullRom.Scale(scaled, scaled.Rect, m, m.Bounds(), op, nil)
-	}
+	scaleInto(scaled, m, op)
 	for i := range side * side {
 		for c := range channels {
 			to[i*channels+c] = float32(scaled.Pix[4*i+c])/127.5 - 1
 		}
 	}
+}
+
+func scaleInto(to *image.RGBA, m image.Image, op draw.Op) {
+	if m.Bounds().Size() == to.Rect.Size() {
+		draw.Draw(to, to.Rect, m, m.Bounds().Min, op)
+		return
+	}
+	xdraw.CatmullRom.Scale(to, to.Rect, m, m.Bounds(), op, nil)
 }

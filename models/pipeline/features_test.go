@@ -63,7 +63,7 @@ func TestExtractor(t *testing.T) {
 		if all.N != len(list) || all.D != 96 || told != len(list) {
 			t.Fatalf("%d × %d features, progress %d", all.N, all.D, told)
 		}
-		one, err := e.Features(t.Context(), list[9:10], nil)
+		one, err := e.Features(t.Context(), []image.Image{e.Fit(list[9])}, nil) // scaled beforehand is scaled once
 		must(t, err)
 		for i, v := range one.X {
 			if math.Abs(float64(v-all.Row(9)[i])) > 1e-4 {

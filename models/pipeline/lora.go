@@ -34,6 +34,7 @@ type adapters struct {
 }
 
 type opened struct {
+	path    string
 	file    *lora.File
 	tensors checkpoint.Tensors
 }
@@ -59,6 +60,7 @@ func (a *adapters) use(networks []lora.Network, list []LoRA, model string) error
 			if a.open == nil {
 				a.open = map[string]opened{}
 			}
+			o.path = path
 			a.open[l.Name] = o
 		}
 		uses = append(uses, lora.Use{File: o.file, UNet: l.UNet, Text: l.Text})
@@ -115,22 +117,39 @@ type conditioned struct {
 	scopes      map[string]*nn.Scope
 }
 
-// newConditioned builds those of a model's networks that have one of the names, or all without names.
-func newConditioned(m *catalog.Model, names ...string) (c conditioned, err error) {
-	c.scopes = map[string]*nn.Scope{}
+// newConditioned builds those of a model's networks that have one of the names, or all without names. Its error says what is
+// wrong with each of them.
+func newConditioned(m *catalog.Model, names ...string) (conditioned, error) {
+	c := conditioned{scopes: map[string]*nn.Scope{}}
 	wanted := func(name string, p *catalog.Part) bool {
-		return err == nil && p.Here() && (len(names) == 0 || slices.Contains(names, name))
+		return p.Here() && (len(names) == 0 || slices.Contains(names, name))
 	}
+	var errs [3]error
 	if wanted(textEncoder, &m.TextEncoder) {
-		c.text, c.scopes[textEncoder], err = newText(m, &m.TextEncoder)
+		c.text, c.scopes[textEncoder], errs[0] = newText(m, &m.TextEncoder)
 	}
 	if wanted(textEncoder2, &m.TextEncoder2) {
-		c.text2, c.scopes[textEncoder2], err = newText(m, &m.TextEncoder2)
+		c.text2, c.scopes[textEncoder2], errs[1] = newText(m, &m.TextEncoder2)
 	}
 	if wanted(denoiser, &m.UNet) {
-		c.unet, c.scopes[denoiser], err = newUNet(m)
+		c.unet, c.scopes[denoiser], errs[2] = newUNet(m)
 	}
-	return c, err
+	return c, together(errs[:]...)
+}
+
+// together makes one error of several, each part of a sentence; nil where all are.
+func together(errs ...error) error {
+	var all error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case all == nil:
+			all = err
+		default:
+			all = fmt.Errorf("%w. And %w", all, err)
+		}
+	}
+	return all
 }
 
 // Names of networks in models' folders and in files of adapters.

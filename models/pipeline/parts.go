@@ -37,21 +37,13 @@ func newParts(m *catalog.Model) (*parts, error) {
 		return nil, fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
 	}
 	var p parts
-	var err error
-	if p.conditioned, err = newConditioned(m); err != nil {
+	var err, other error
+	p.conditioned, err = newConditioned(m)
+	p.vae, other = newVAE(m)
+	if err := together(err, other); err != nil {
 		return nil, err
 	}
-	if p.vae, err = newVAE(m); err != nil {
-		return nil, err
-	}
-	if m.TinyDecoder.Here() {
-		if p.tiny, err = newTiny(&m.TinyDecoder, true); err != nil {
-			return nil, err
-		}
-		if p.tiny.In != p.vae.LatentChannels || p.tiny.Out != p.vae.OutChannels {
-			p.tiny = nil // of another family
-		}
-	}
+	p.tiny = p.tinyDecoder(m)
 	if m.Upscaler != nil {
 		if p.upscaler, err = gan.NewUpscaler(nn.Load(m.Upscaler.File, m.Upscaler.Weights)); err != nil {
 			return nil, err
@@ -187,6 +179,18 @@ func newTiny(p *catalog.Part, decoder bool) (*taesd.Coder, error) {
 		return nil, fmt.Errorf("%s holds no %s of a tiny autoencoder", p.File, name)
 	}
 	return half, s.Finish()
+}
+
+// tinyDecoder is the small decoder beside a model, where it fits; previews do without one that does not.
+func (p *parts) tinyDecoder(m *catalog.Model) *taesd.Coder {
+	if !m.TinyDecoder.Here() {
+		return nil
+	}
+	c, err := newTiny(&m.TinyDecoder, true)
+	if err != nil || c.In != p.vae.LatentChannels || c.Out != p.vae.OutChannels || c.Factor != p.vae.Factor() {
+		return nil
+	}
+	return c
 }
 
 // check refuses parts that each are sound but do not belong together.

@@ -6,6 +6,7 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"atelier/compute"
 	"atelier/models/vae"
@@ -172,6 +173,56 @@ func (p *preview) picture(latents []float32, h, w int) *image.NRGBA {
 	return toPicture(out, w*side, h*side, c)
 }
 
+// colours is an affine map from a latent of unit variance to a colour in [−1, 1].
+type colours struct {
+	latents [4][3]float64
+	offset  [3]float64
+}
+
+// The maps of the autoencoders of Stable Diffusion 1 and 2 and of XL, as ComfyUI has fitted them.
+var (
+	coloursSD = colours{latents: [4][3]float64{{0.3512, 0.2297, 0.3227}, {0.3250, 0.4974, 0.2350}, {-0.2829, 0.1762, 0.2721}, {-0.2120, -0.2616, -0.7177}}}
+	coloursXL = colours{
+		latents: [4][3]float64{{0.3651, 0.4232, 0.4341}, {-0.2533, -0.0042, 0.1068}, {0.1076, 0.1111, -0.0362}, {-0.3165, -0.2492, -0.2188}},
+		offset:  [3]float64{0.1084, -0.0175, -0.0011},
+	}
+)
+
+// known begins with a map that is known, for autoencoders of the size of Stable Diffusion's, on which a fit to test cards
+// would take longer than a person waits for a model. Between latents it blends linearly. The first picture replaces it.
+func (p *preview) known(c *vae.Config) bool {
+	const factorXL = 0.13025
+	if !slices.Equal(c.Channels, []int{128, 256, 512, 512}) || c.LatentChannels != 4 || c.OutChannels != 3 {
+		return false
+	}
+	m := coloursSD
+	if math.Abs(c.ScalingFactor-factorXL) < 1e-5 {
+		m = coloursXL
+	}
+	f, n := p.factor, p.features()
+	w := weights{f, make([]float32, n*f*f*p.colours)}
+	near := func(pixel, step int) float64 { // the share of the neighbour that many latents further
+		u := (float64(pixel)+0.5)/float64(f) - 0.5
+		return max(0, 1-math.Abs(u-float64(step)))
+	}
+	for y := range f {
+		for x := range f {
+			for k := range p.colours {
+				at := (y*f+x)*p.colours + k
+				for i := range 9 {
+					share := near(y, i/3-1) * near(x, i%3-1) / 2 // half, for [−1, 1] becomes [0, 1]
+					for z := range p.channels {
+						w.w[(i*p.channels+z)*f*f*p.colours+at] = float32(share * m.latents[z][k])
+					}
+				}
+				w.w[(n-1)*f*f*p.colours+at] = float32(0.5 + m.offset[k]/2)
+			}
+		}
+	}
+	p.weights = map[int]weights{f: w}
+	return true
+}
+
 // Test cards: how many, and their width and height in latents.
 const cards, cardSize = 4, 16
 
@@ -179,7 +230,7 @@ const cards, cardSize = 4, 16
 // previews before the first picture is finished.
 func (t *Text2Image) calibrate(ctx context.Context) error {
 	v := t.parts.vae
-	if t.preview.weights != nil || v.InChannels != v.OutChannels {
+	if t.preview.weights != nil || v.InChannels != v.OutChannels || t.preview.known(&v.Config) {
 		return nil
 	}
 	size := cardSize * v.Factor()
@@ -280,10 +331,20 @@ func randomColour(r *rand.Rand) [3]float64 {
 	return hue
 }
 
+// lookSteps chooses the steps after which a preview is decoded, with the small decoder where there is one.
+func (s *stages) lookSteps(steps int) map[int]bool {
+	step := s.denoise.plan.FLOPs()
+	if s.look != nil {
+		return decodeSteps(steps, step, s.look.plan.FLOPs(), steps)
+	}
+	const most = 4
+	return decodeSteps(steps, step, s.decode.plan.FLOPs(), most)
+}
+
 // decodeSteps chooses the steps after which a preview is decoded rather than mapped: as many as fit into a twentieth of
-// the work, at most four, spread over the last 60 % of the steps. It gives their numbers, counted from 1.
-func decodeSteps(steps int, stepFLOPs, decodeFLOPs float64) map[int]bool {
-	const share, most = 0.05, 4
+// the work, at most most, spread over the last 60 % of the steps. It gives their numbers, counted from 1.
+func decodeSteps(steps int, stepFLOPs, decodeFLOPs float64, most int) map[int]bool {
+	const share = 0.05
 	chosen := map[int]bool{}
 	if decodeFLOPs <= 0 {
 		return chosen

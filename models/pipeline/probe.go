@@ -9,6 +9,7 @@ import (
 
 	"atelier/compute"
 	"atelier/models/catalog"
+	"atelier/models/checkpoint"
 	"atelier/models/clip"
 	"atelier/models/gan"
 	"atelier/models/nn"
@@ -30,6 +31,7 @@ func Components() []string {
 type ProbeOptions struct {
 	Activations bool // also give the denoiser's intermediate results, as act.<module>
 	LoRAs       []LoRA
+	Embeddings  []string // files of textual inversion, whose vectors have the ids after the vocabulary's, in this order
 }
 
 // probe builds one component's graph over its inputs and names the outputs.
@@ -67,7 +69,7 @@ func Probe(ctx context.Context, dev compute.Device, m *catalog.Model, component 
 	defer p.adapters.close()
 	switch component {
 	case textEncoder, textEncoder2, denoiser:
-		warnings, err = p.conditioned(m, component, o.LoRAs)
+		warnings, err = p.conditioned(m, component, o)
 	case "controlnet":
 		err = p.control(m)
 	case "vae.encode", "vae.decode":
@@ -168,23 +170,23 @@ func (p *probe) output(name string, t *compute.Tensor) {
 }
 
 // conditioned runs a text encoder or the denoiser, with adapters.
-func (p *probe) conditioned(m *catalog.Model, component string, list []LoRA) (warnings []string, err error) {
+func (p *probe) conditioned(m *catalog.Model, component string, o ProbeOptions) (warnings []string, err error) {
 	var names []string // all, to tell layers that are elsewhere from layers that are nowhere
-	if len(list) == 0 {
+	if len(o.LoRAs) == 0 {
 		names = []string{component}
 	}
 	c, err := newConditioned(m, names...)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.adapters.use(c.networks(), list, m.Path); err != nil {
+	if err := p.adapters.use(c.networks(), o.LoRAs, m.Path); err != nil {
 		return nil, err
 	}
 	switch {
 	case component == textEncoder && c.text != nil:
-		err = p.textEncoder(c.text)
+		err = p.textEncoder(c.text, "clip_l", o.Embeddings)
 	case component == textEncoder2 && c.text2 != nil:
-		err = p.textEncoder(c.text2)
+		err = p.textEncoder(c.text2, "clip_g", o.Embeddings)
 	case component == denoiser && c.unet != nil:
 		p.unet(c.unet)
 	default:
@@ -193,7 +195,33 @@ func (p *probe) conditioned(m *catalog.Model, component string, list []LoRA) (wa
 	return p.adapters.warnings, err
 }
 
-func (p *probe) textEncoder(text *clip.Model) error {
+// learn reads files of textual inversion for an encoder, which those for two encoders call by its name.
+func learn(text *clip.Model, encoder string, files []string) error {
+	var rows []float32
+	for _, name := range files {
+		list, err := checkpoint.ReadEmbeddings(name)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			for _, v := range e.Vectors {
+				if v.Encoder != "" && v.Encoder != encoder {
+					continue
+				}
+				if v.Width != text.HiddenSize {
+					return fmt.Errorf("the embedding %s has vectors of %d numbers, and this text encoder's have %d: it was made for another family", name, v.Width, text.HiddenSize)
+				}
+				rows = append(rows, v.Data...)
+			}
+		}
+	}
+	return text.Extend(rows)
+}
+
+func (p *probe) textEncoder(text *clip.Model, name string, embeddings []string) error {
+	if err := learn(text, name, embeddings); err != nil {
+		return err
+	}
 	ids := p.take("input_ids", 0, 0)
 	if p.err != nil {
 		return nil

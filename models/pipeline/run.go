@@ -30,6 +30,7 @@ type job struct {
 	canvas      *canvas              // nil without a given picture
 	controls    map[string][]float32 // what the denoiser is to follow at this step
 	script      *script              // of the picture in progress
+	warnings    []string             // of words that were passed over
 	encoded     map[string]*encoded  // the texts of the job
 	context     []float32            // the text's states at this step: the unconditional row first where guided
 	pooled      []float32            // its pooled states likewise, of models that read them
@@ -77,7 +78,7 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 	j.seconds["total"] = seconds(time.Since(j.start))
 	_, out.PeakBytes = j.dev.Memory()
 	if err == nil {
-		out.ModelHash = j.model.Hash()
+		out.ModelHash, out.LoRAHashes = j.model.Hash(), j.adapters.hashes(out.LoRAs)
 	}
 	return out, err
 }
@@ -87,7 +88,7 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 		if err := j.prepareWords(ctx, i); err != nil {
 			return err
 		}
-		for _, w := range j.adapters.warnings {
+		for _, w := range append(slices.Clone(j.adapters.warnings), j.warnings...) {
 			if !slices.Contains(out.Warnings, w) {
 				out.Warnings = append(out.Warnings, w)
 			}
@@ -107,6 +108,9 @@ func (j *job) pictures(ctx context.Context, out *Result) error {
 
 // prepareWords makes the device hold what picture i needs, and encodes its words.
 func (j *job) prepareWords(ctx context.Context, i int) error {
+	if i == 0 {
+		j.enter("load")
+	}
 	r := j.Request.picture(i)
 	var err error
 	if j.script, err = newScript(r); err != nil {
@@ -115,8 +119,11 @@ func (j *job) prepareWords(ctx context.Context, i int) error {
 	if err := j.adapters.use(j.parts.networks(), j.script.loras, j.model.Path); err != nil {
 		return err
 	}
+	j.warnings = append(j.warnings, j.learnNamed(j.script.prompt, j.script.negative)...)
 	if s := j.setting(r); i == 0 || s != j.stages.setting {
-		j.enter("load")
+		if i > 0 {
+			j.enter("load")
+		}
 		if err := j.prepare(ctx, s); err != nil {
 			return err
 		}
@@ -253,7 +260,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 	j.total = calls * j.Batch
 	j.picks, j.decoded = nil, false
 	if j.stages.together {
-		j.picks = decodeSteps(calls, j.stages.denoise.plan.FLOPs(), j.stages.decode.plan.FLOPs())
+		j.picks = j.stages.lookSteps(calls)
 	}
 	for ; c < len(times); c++ {
 		start := time.Now()
@@ -366,10 +373,16 @@ func (j *job) look(ctx context.Context, c int, denoised []float32) (*image.NRGBA
 	}
 	h, w := s.h*v.Factor(), s.w*v.Factor()
 	picture := make([]float32, h*w*v.OutChannels)
-	if err := s.run(ctx, j.dev, s.decode, map[string][]float32{"latents": j.unscale(last)}, map[string][]float32{"picture": picture}); err != nil {
+	decoder, in := s.decode, j.unscale(last)
+	if s.look != nil {
+		decoder, in = s.look, last // which knows latents of unit variance, and gives [0, 1]
+	}
+	if err := s.run(ctx, j.dev, decoder, map[string][]float32{"latents": in}, map[string][]float32{"picture": picture}); err != nil {
 		return nil, err
 	}
 	j.decoded = true
-	fromSigned(picture)
+	if s.look == nil {
+		fromSigned(picture)
+	}
 	return toPicture(picture, w, h, v.OutChannels), nil
 }

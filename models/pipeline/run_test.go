@@ -438,7 +438,7 @@ func TestDecodeSteps(t *testing.T) {
 		step, decode float64
 		want         int
 	}{{20, 1, 0.25, 4}, {20, 1, 0.5, 2}, {20, 1, 3, 0}, {1, 1, 0.01, 0}, {20, 1, 0, 0}} {
-		got := decodeSteps(c.steps, c.step, c.decode)
+		got := decodeSteps(c.steps, c.step, c.decode, 4)
 		if len(got) != c.want {
 			t.Errorf("%+v: decodes after %v", c, got)
 		}

@@ -8,7 +8,7 @@ import (
 
 // script is the words of one picture.
 type script struct {
-	prompt, negative string // alternatives and wildcards chosen
+	prompt, negative string // alternatives and wildcards chosen, with all adapters
 	cond, uncond     []prompt.Phase
 	loras            []LoRA
 }
@@ -32,11 +32,13 @@ func newScript(r Request) (*script, error) {
 	text, loras := prompt.LoRAs(s.prompt)
 	negative, _ := prompt.LoRAs(s.negative)
 	s.cond, s.uncond = prompt.Schedule(text, r.planned()), prompt.Schedule(negative, r.planned())
-	s.loras = slices.Clone(r.LoRAs)
-	for _, l := range loras {
-		s.loras = slices.DeleteFunc(s.loras, func(old LoRA) bool { return old.Name == l.Name })
-		s.loras = append(s.loras, l)
+	for _, l := range r.LoRAs {
+		if !slices.ContainsFunc(loras, func(named LoRA) bool { return named.Name == l.Name }) {
+			s.loras = append(s.loras, l)
+			s.prompt += " " + l.String()
+		}
 	}
+	s.loras = append(s.loras, loras...)
 	return s, nil
 }
 

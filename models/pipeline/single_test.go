@@ -69,7 +69,7 @@ func singleFile(t *testing.T, change func(name string, x checkpoint.Tensor) (che
 	}
 	slices.SortFunc(list, func(a, b checkpoint.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	path := filepath.Join(t.TempDir(), "sd15.safetensors")
-	must(t, checkpoint.Write(path, list, map[string]string{"modelspec.title": "Fifteen"}))
+	must(t, checkpoint.Write(path, list, map[string]string{"modelspec.title": "Fifteen", "modelspec.resolution": "384x384"}))
 	return path
 }
 
@@ -135,7 +135,7 @@ func TestSingleFile(t *testing.T) {
 		t.Errorf("autoencoder %+v, want %+v", a.vae.Config, v)
 	}
 	u := b.unet.Config
-	u.SampleSize = 0
+	u.SampleSize = 48 // as the file's metadata says
 	if !reflect.DeepEqual(a.unet.Config, u) {
 		t.Errorf("denoiser %+v, want %+v", a.unet.Config, u)
 	}
@@ -207,6 +207,8 @@ func TestBrokenSingleFiles(t *testing.T) {
 			return checkpoint.NewF32(name, []int{32, 32, 1, 1}, make([]float32, 32*32)), true
 		case bias:
 			return x, false
+		case "cond_stage_model.transformer.text_model.final_layer_norm.bias", "first_stage_model.decoder.up.2.block.0.nin_shortcut.bias":
+			return x, false
 		case "model.diffusion_model.out.2.bias":
 			x.Name = "model.diffusion_model.out.2.offset"
 		case "betas":
@@ -222,7 +224,7 @@ func TestBrokenSingleFiles(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"mid_block.resnets.1.conv2.bias", "conv_out.bias", conv + " is [32 32 1 1], not [32 32 3 3]", "model.diffusion_model.out.2.offset"} {
+	for _, want := range []string{bias, "model.diffusion_model.out.2.bias", "cond_stage_model.transformer.text_model.final_layer_norm.bias", "first_stage_model.decoder.up.2.block.0.nin_shortcut.bias", conv + " is [32 32 1 1], not [32 32 3 3]", "model.diffusion_model.out.2.offset"} {
 		if strings.Count(err.Error(), want) != 1 {
 			t.Errorf("%q is wanted once in %q", want, err)
 		}
@@ -327,10 +329,12 @@ func TestInferSDXL(t *testing.T) {
 	want, err := unet.ParseConfig(data)
 	must(t, err)
 	s := nn.Load("", goldentest.Open(t, "sdxl/unet/diffusion_pytorch_model.fp16.safetensors"))
-	got, err := unet.Infer(s, unet.Hints{Pooled: 20})
-	must(t, err)
-	want.SampleSize, want.Heads[0] = 0, got.Heads[0] // the first level has no attention
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v\nwant %+v", got, want)
+	for _, pooled := range []int{20, 0} { // with its text encoder beside it, and alone
+		got, err := unet.Infer(s, unet.Hints{Pooled: pooled})
+		must(t, err)
+		want.SampleSize, want.Heads[0] = 0, got.Heads[0] // the first level has no attention
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v\nwant %+v", got, want)
+		}
 	}
 }

@@ -44,6 +44,7 @@ type stages struct {
 	text, denoise, decode *stage
 	upscale               *stage // nil without an upscaler
 	encode                *stage // nil where no picture is given
+	look                  *stage // a small decoder for previews, or nil
 	together              bool   // the device holds all of them at once
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 	streamed              int64  // bytes of weights that a stage reads anew in every replay, where they do not fit; the most of any
@@ -51,7 +52,7 @@ type stages struct {
 
 func (s *stages) all() []*stage {
 	var list []*stage
-	for _, st := range []*stage{s.text, s.encode, s.denoise, s.decode, s.upscale} {
+	for _, st := range []*stage{s.text, s.encode, s.denoise, s.decode, s.upscale, s.look} {
 		if st != nil {
 			list = append(list, st)
 		}
@@ -85,6 +86,9 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 		}},
 		{&out.decode, "decoder", true, func(g *compute.Graph) {
 			g.Output("picture", p.vae.Decode(g.Input("latents", 1, s.h, s.w, z)))
+		}},
+		{&out.look, "preview's decoder", p.tiny != nil, func(g *compute.Graph) {
+			g.Output("picture", p.tiny.Forward(g.Input("latents", 1, s.h, s.w, z)))
 		}},
 		{&out.upscale, "upscaler", p.upscaler != nil, func(g *compute.Graph) {
 			f := p.vae.Factor()

@@ -2,58 +2,10 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
-	"atelier/models/clip"
 	"atelier/models/prompt"
 )
-
-// learned is a word beside the vocabulary: its vectors for the first text encoder and the second, [n·width] each.
-type learned struct {
-	name    string
-	vectors [2][]float32
-	count   int
-}
-
-// Learn adds a word of a textual inversion, under a name that prompts may use. vectors are its rows for the text encoder, or
-// for both of a model that has two; all must be as wide as the encoder they are for, and of one number.
-func (t *Text2Image) Learn(name string, vectors ...[]float32) error {
-	encoders := []*clip.Model{t.parts.text}
-	if t.parts.text2 != nil {
-		encoders = append(encoders, t.parts.text2)
-	}
-	if len(vectors) != len(encoders) {
-		return fmt.Errorf("the word %q was learned for %d text encoders, and %s has %d: choose one that was made for this kind of model", name, len(vectors), t.model.Name, len(encoders))
-	}
-	w := learned{name: strings.TrimSpace(name)}
-	for i, m := range encoders {
-		n := len(vectors[i]) / m.HiddenSize
-		if len(vectors[i]) == 0 || len(vectors[i])%m.HiddenSize != 0 || i > 0 && n != w.count || n > m.MaxPositions-2 {
-			return fmt.Errorf("the word %q does not fit %s: its vectors hold %d numbers, and the text encoder's are %d wide, at most %d of them", name, t.model.Name, len(vectors[i]), m.HiddenSize, m.MaxPositions-2)
-		}
-		w.vectors[i], w.count = vectors[i], n
-	}
-	if w.name == "" {
-		return fmt.Errorf("a learned word needs a name")
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	same := func(old learned) bool { return strings.EqualFold(old.name, w.name) }
-	t.learned = append(slices.DeleteFunc(t.learned, same), w)
-	t.lessons++
-	for i, m := range encoders {
-		var rows []float32
-		for _, l := range t.learned {
-			rows = append(rows, l.vectors[i]...)
-		}
-		if err := m.Extend(rows); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // words gives the tokens of an encoder, 0 or 1.
 func (t *Text2Image) words(encoder int) *prompt.Words {
@@ -65,7 +17,7 @@ func (t *Text2Image) words(encoder int) *prompt.Words {
 	if encoder == 1 {
 		first = t.parts.text2.VocabSize
 	}
-	for _, l := range t.learned {
+	for _, l := range t.lessons.words {
 		w.Embeddings = append(w.Embeddings, prompt.Embedding{Name: l.name, First: first, Vectors: l.count})
 		first += l.count
 	}

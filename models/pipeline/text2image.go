@@ -46,8 +46,7 @@ type Text2Image struct {
 
 	mu       sync.Mutex // held by a run
 	stages   *stages    // of the latest setting; nil before the first run
-	learned  []learned  // words beside the vocabulary, in order of loading
-	lessons  int        // how often one was added
+	lessons  lessons    // words beside the vocabulary
 	adapters adapters
 }
 
@@ -204,8 +203,8 @@ func (t *Text2Image) check(r Request, i ModelInfo) error {
 	case r.Batch < 1 || r.Batch > maxBatch:
 		return fmt.Errorf("the batch is from 1 to %d pictures, not %d", maxBatch, r.Batch)
 	}
-	if n := t.latents(t.setting(r)) * r.Batch; r.Latents != nil && len(r.Latents) != n {
-		s := t.setting(r)
+	s := t.size(r)
+	if n := t.latents(s) * r.Batch; r.Latents != nil && len(r.Latents) != n {
 		return fmt.Errorf("the given latents hold %d numbers, and %d pictures of %d × %d need %d × %d × %d × %d", len(r.Latents), r.Batch, r.Width, r.Height, r.Batch, t.parts.vae.LatentChannels, s.h, s.w)
 	}
 	if bad := firstBad(r.Latents); bad >= 0 {
@@ -248,7 +247,7 @@ func (t *Text2Image) checkExtras(r Request) error {
 
 // newSampler begins a run of a request's sampler.
 func (t *Text2Image) newSampler(r Request) (diffusion.Sampler, error) {
-	return diffusion.NewWith(t.parts.scheduler, diffusion.Options{Sampler: r.Sampler, Schedule: r.Schedule, Steps: r.Steps, Eta: r.Eta})
+	return diffusion.NewWith(t.parts.scheduler, diffusion.Options{Sampler: r.Sampler, Schedule: r.Schedule, Steps: r.Steps, Eta: r.Eta, Spacing: r.Spacing, ZeroSNR: r.ZeroSNR})
 }
 
 // picture is the request for picture i of a batch alone.
@@ -258,10 +257,17 @@ func (r Request) picture(i int) Request {
 	return r
 }
 
+// size is a setting's latents alone.
+func (t *Text2Image) size(r Request) setting {
+	f := t.parts.factor()
+	return setting{h: r.Height / f, w: r.Width / f}
+}
+
 // setting is what the plans for a request's first picture are compiled for; the request is as Resolve gives it.
 func (t *Text2Image) setting(r Request) setting {
-	f := t.parts.factor()
-	s := setting{h: r.Height / f, w: r.Width / f, guided: r.CFG != 1, chunks: 1, skip: r.ClipSkip, learned: t.lessons, given: r.Init != nil || t.parts.reads()}
+	s := t.size(r)
+	s.guided, s.chunks, s.skip = r.CFG != 1, 1, r.ClipSkip
+	s.learned, s.given = t.lessons.count, r.Init != nil || t.parts.reads()
 	for i, c := range r.Controls {
 		s.controls[i] = c.Net
 	}

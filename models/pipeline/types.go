@@ -24,6 +24,8 @@ type Request struct {
 	RNG              string  // who draws the noise: id as in RNGs(), "atelier", "cpu" or "nv"
 
 	Eta             *float64 // share of the noise that is drawn anew at every step; nil is the sampler's own
+	Spacing         string   // of timesteps: "leading", "trailing" or "linspace"; "" is the model's own
+	ZeroSNR         bool     // begin from pure noise, as models that were trained for it do by themselves
 	ClipSkip        int      // 1 takes the text encoder's last layer, 2 the one before, …
 	GuidanceRescale float64  // 0–1: how much of the contrast that guidance adds is taken back
 	LoRAs           []LoRA   // beside those that the prompt names
@@ -69,20 +71,21 @@ type Progress struct {
 
 // Result is what a job made.
 type Result struct {
-	Images    []*image.NRGBA
-	Seeds     []uint64
-	Prompts   []string           // of every picture: alternatives and wildcards chosen
-	Negatives []string           // likewise
-	LoRAs     []LoRA             // that were applied
-	Edited    bool               // the pictures began from one that was given
-	Masked    bool               // and only a part of it was made new
-	Request   Request            // as run: every default filled in; without its pictures and numbers
-	Seconds   map[string]float64 // by phase, and "total"
-	Device    string
-	PeakBytes int64
-	Model     string // name of the model
-	ModelHash string // first ten hex digits of its weights' SHA-256, as A1111 writes it
-	Warnings  []string
+	Images     []*image.NRGBA
+	Seeds      []uint64
+	Prompts    []string           // of every picture: alternatives and wildcards chosen
+	Negatives  []string           // likewise
+	LoRAs      []LoRA             // that were applied
+	LoRAHashes map[string]string  // of their files by name, as A1111 writes them
+	Edited     bool               // the pictures began from one that was given
+	Masked     bool               // and only a part of it was made new
+	Request    Request            // as run: every default filled in; without its pictures and numbers
+	Seconds    map[string]float64 // by phase, and "total"
+	Device     string
+	PeakBytes  int64
+	Model      string // name of the model
+	ModelHash  string // first ten hex digits of its weights' SHA-256, as A1111 writes it
+	Warnings   []string
 }
 
 // ModelInfo says what a model wants where the person is silent, and what it can do.

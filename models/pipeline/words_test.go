@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,9 @@ import (
 
 	"atelier/compute"
 	"atelier/compute/host"
+	"atelier/models/catalog"
+	"atelier/models/checkpoint"
+	"atelier/models/diffusion"
 	"atelier/models/goldentest"
 )
 
@@ -183,6 +188,37 @@ func TestLearnedWords(t *testing.T) {
 	}
 	if err := p.Learn("bad", rows, rows); err == nil || !strings.Contains(err.Error(), "2 text encoders") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestWordsFoundByName puts a file of a learned word into the folder that A1111 and ComfyUI keep them in.
+func TestWordsFoundByName(t *testing.T) {
+	dir := writeSmall(t)
+	near := filepath.Join(dir, "embeddings")
+	must(t, os.MkdirAll(near, 0o700))
+	vector := diffusion.Noise(1, 0, 2*8)
+	must(t, checkpoint.Write(filepath.Join(near, "Steed.safetensors"), []checkpoint.Tensor{checkpoint.NewF32("emb_params", []int{2, 8}, vector)}, nil))
+	must(t, checkpoint.Write(filepath.Join(near, "wide.safetensors"), []checkpoint.Tensor{checkpoint.NewF32("emb_params", []int{2, 12}, diffusion.Noise(1, 0, 24))}, nil))
+	m, err := catalog.Open(dir, catalog.Options{})
+	must(t, err)
+	defer m.Close()
+	p, err := NewText2Image(newHost(t, host.Options{}), m)
+	must(t, err)
+	defer p.Close()
+	r := func(text string) *Result {
+		r, err := p.Run(context.Background(), Request{Prompt: text, Seed: 2}, nil)
+		must(t, err)
+		return r
+	}
+	named, words := r("a steed, wide"), p.lessons.words
+	if len(words) != 1 || words[0].name != "Steed" || words[0].count != 2 || !slices.Equal(words[0].vectors[0], vector) {
+		t.Errorf("learned %+v", words)
+	}
+	if len(named.Warnings) != 1 || !strings.Contains(named.Warnings[0], "the prompt's word wide was passed over") {
+		t.Errorf("warnings %q", named.Warnings)
+	}
+	if samePixels(named.Images[0], r("a , wide").Images[0]) {
+		t.Error("the word changes nothing")
 	}
 }
 

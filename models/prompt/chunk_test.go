@@ -180,12 +180,14 @@ func TestLoRAs(t *testing.T) {
 	if rest != "a  fox ,   <cat-toy>  " {
 		t.Errorf("left %q", rest)
 	}
-	want := []LoRA{{"Old Style v2", 0.5, 0.25, ""}, {"x", 0.1, 2, ""}, {"plain", 1, 1, ""}, {"ink", -1, -1, ""}, {"bad", 1, 1, ""}}
-	for i := range list {
-		list[i].WrittenAs = ""
-	}
+	want := []LoRA{{"Old Style v2", 0.5, 0.25}, {"x", 0.1, 2}, {"plain", 1, 1}, {"ink", -1, -1}, {"bad", 1, 1}}
 	if !slices.Equal(list, want) {
 		t.Errorf("%v, want %v", list, want)
+	}
+	for _, l := range want {
+		if _, again := LoRAs(l.String()); len(again) != 1 || again[0] != l {
+			t.Errorf("%s is read as %v", l, again)
+		}
 	}
 }
 

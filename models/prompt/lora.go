@@ -10,7 +10,15 @@ import (
 type LoRA struct {
 	Name       string
 	Text, UNet float64
-	WrittenAs  string // such as "<lora:x:0.8>"
+}
+
+// String is how a prompt asks for the adapter.
+func (l LoRA) String() string {
+	text := "<lora:" + l.Name + ":" + strconv.FormatFloat(l.Text, 'f', -1, 64)
+	if l.UNet != l.Text {
+		text += ":" + strconv.FormatFloat(l.UNet, 'f', -1, 64)
+	}
+	return text + ">"
 }
 
 var extra = regexp.MustCompile(`<(?:lora|lyco):([^:<>]+)((?::[^:<>]*)*)>`)
@@ -20,7 +28,7 @@ var extra = regexp.MustCompile(`<(?:lora|lyco):([^:<>]+)((?::[^:<>]*)*)>`)
 func LoRAs(text string) (rest string, list []LoRA) {
 	rest = extra.ReplaceAllStringFunc(text, func(tag string) string {
 		m := extra.FindStringSubmatch(tag)
-		l := LoRA{Name: strings.TrimSpace(m[1]), WrittenAs: tag}
+		l := LoRA{Name: strings.TrimSpace(m[1])}
 		weights := map[string]float64{}
 		position := 0
 		for _, arg := range strings.Split(m[2], ":")[1:] {

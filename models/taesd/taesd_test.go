@@ -12,10 +12,10 @@ import (
 )
 
 // load builds the two halves from files named after one golden.
-func load(t *testing.T, name string) (encoder, decoder *Coder) {
+func load(t *testing.T, name, ending string) (encoder, decoder *Coder) {
 	t.Helper()
 	for _, half := range []string{"_encoder", "_decoder"} {
-		s := nn.Load(name+half, goldentest.Open(t, "taesd/"+name+half+".safetensors"))
+		s := nn.Load(name+half, goldentest.Open(t, "taesd/"+name+half+ending))
 		p := Find(s)
 		var err error
 		switch {
@@ -41,11 +41,12 @@ func load(t *testing.T, name string) (encoder, decoder *Coder) {
 func TestGoldens(t *testing.T) {
 	for id, c := range map[string]struct {
 		file     string
+		ending   string
 		channels int
 		latents  string // what is decoded: an input, or the golden latents
-	}{"taesd-sd1": {"taesd", 4, "z"}, "taesd-taef2-real": {"taef2", 32, "latents"}} {
+	}{"taesd-sd1": {"taesd", ".safetensors", 4, "z"}, "taesd-taef2-real": {"taef2", ".pth", 32, "latents"}} {
 		t.Run(id, func(t *testing.T) {
-			encoder, decoder := load(t, c.file)
+			encoder, decoder := load(t, c.file, c.ending)
 			if encoder.In != 3 || encoder.Out != c.channels || encoder.Factor != 8 || decoder.In != c.channels || decoder.Out != 3 || decoder.Factor != 8 {
 				t.Fatalf("encoder %d to %d at 1/%d, decoder %d to %d at %d", encoder.In, encoder.Out, encoder.Factor, decoder.In, decoder.Out, decoder.Factor)
 			}

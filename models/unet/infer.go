@@ -18,7 +18,7 @@ const (
 	headsSD1                                          = 8  // at every level
 	headDim                                           = 64 // of the later families
 	narrowHeadDim                                     = 8  // of networks too narrow for those
-	pooledXL, sizesXL                                 = 1280, 6
+	sizesXL                                           = 6
 )
 
 // Infer takes a denoiser's configuration from the shapes of its tensors. What they don't tell comes from the family:
@@ -144,11 +144,11 @@ func (f *file) conditionShapes(s *nn.Scope, h Hints) {
 		f.GuidanceDim = &w[1]
 	}
 	if w := s.Shape("add_embedding.linear_1.weight"); len(w) == 2 {
-		kind, pooled := "text_time", h.Pooled
-		if pooled == 0 || pooled >= w[1] {
-			pooled = min(pooledXL, w[1]/2)
+		kind, dim := "text_time", (w[1]-h.Pooled)/sizesXL
+		if h.Pooled == 0 || dim < 1 { // as many columns for each size, a power of two, as there is room for: 256 of 2816
+			for dim = 1; 2*dim*sizesXL < w[1]; dim *= 2 {
+			}
 		}
-		dim := (w[1] - pooled) / sizesXL
 		f.Addition, f.SizeDim, f.ProjectionDim = &kind, &dim, &w[1]
 	}
 	if w := s.Shape("class_embedding.weight"); len(w) == 2 {

@@ -66,6 +66,7 @@ class Run:
         self.sig, self.prediction = sig, prediction
         self.out = {"latents": self.rng.standard_normal(SHAPE)}
         self.calls, self.draws, self.timesteps, self.levels = 0, 0, [], []
+        self.whole = False  # the timesteps of even calls are rounded
         self.weight = self.rng.standard_normal((32, 32)) / 6
 
     def noise(self):
@@ -81,6 +82,7 @@ class Run:
     def denoised(self, x, sigma, t=None):
         """The picture predicted from x = x0 + sigma*eps."""
         t = t_of(self.sig, sigma) if t is None else t
+        t = np.round(t) if self.whole and self.calls % 2 == 0 else t
         scaled = x / np.sqrt(sigma ** 2 + 1)
         o = self.answer(scaled, t)
         self.record(scaled, o, t, sigma)
@@ -245,6 +247,8 @@ def case(name, sampler, kind, spacing, n, prediction="epsilon", eta=None, zero_s
         dpmpp_2m_sde(r, x, s, ts, heun=sampler.endswith("heun"), **kw)
     else:
         s = schedule(kind, sig, spacing, n)
+        if sampler.startswith("dpm_2") and kind == "karras":  # as diffusers has it
+            r.whole = True
         x = x * (np.sqrt(s[0] ** 2 + 1) if spacing == "leading" else s[0])
         globals()[sampler](r, x, s, **kw)
     r.out["timesteps"], r.out["sigmas"] = np.array(r.timesteps), np.array(r.levels)
@@ -256,6 +260,7 @@ def case(name, sampler, kind, spacing, n, prediction="epsilon", eta=None, zero_s
 
 case("dpm_2", "dpm_2", "normal", "leading", 5)
 case("dpm_2_karras", "dpm_2", "karras", "linspace", 4, "v_prediction")
+case("dpm_2_ancestral_karras", "dpm_2_ancestral", "karras", "leading", 4)
 case("dpm_2_ancestral", "dpm_2_ancestral", "normal", "leading", 4)
 case("dpm_2_ancestral_eta", "dpm_2_ancestral", "exponential", "trailing", 4, eta=0.6)
 case("lms", "lms", "normal", "leading", 7)

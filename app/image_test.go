@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"atelier/models/checkpoint"
+	"atelier/models/pipeline"
+)
+
+// describing is a pipeline that only says what it is.
+type describing struct{ info pipeline.ModelInfo }
+
+func (d describing) Info() pipeline.ModelInfo                             { return d.info }
+func (d describing) ModelHash() string                                    { return "" }
+func (d describing) Resolve(r pipeline.Request) (pipeline.Request, error) { return r, nil }
+func (d describing) Memory(pipeline.Request) (int64, error)               { return 0, nil }
+func (d describing) Warm(context.Context, pipeline.Request) error         { return nil }
+func (d describing) Close()                                               {}
+func (d describing) Run(context.Context, pipeline.Request, func(pipeline.Progress)) (*pipeline.Result, error) {
+	return nil, nil
+}
+
+// TestImageFlags checks what flags ask a pipeline for: pictures of both kinds of file, noise in order, adapters, folders.
+func TestImageFlags(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	m := image.NewNRGBA(image.Rect(0, 0, 3, 2))
+	m.Set(2, 1, color.NRGBA{255, 0, 51, 255})
+	f, err := os.Create(at("p.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := png.Encode(f, m); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	given := []checkpoint.Tensor{
+		checkpoint.NewF32("mask", []int{1, 1, 1, 2}, []float32{0, 1}), checkpoint.NewF32("image01", []int{1, 3, 1, 2}, []float32{1, 2, 3, 4, 5, 6}),
+		checkpoint.NewF32("noise00", []int{1, 4, 2, 3}, make([]float32, 24)), checkpoint.NewF32("noise01", []int{1}, []float32{7}),
+		checkpoint.NewF32("latents", []int{1, 4, 2, 3}, make([]float32, 24)),
+	}
+	if err := checkpoint.Write(at("n.safetensors"), given, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := imageCmd{
+		Prompt: "x", Batch: 1, Wildcards: dir, Lora: []string{"ink:0.5", "line:0.25:1"}, Init: at("p.png"), Mask: at("n.safetensors"), MaskBlur: 0, Padding: 12, OnlyMask: true,
+		Latents: at("n.safetensors"), ClipSkip: 2, RNG: "nv",
+	}
+	r, _, err := c.request(describing{pipeline.ModelInfo{SizeStep: 8}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Init.W != 3 || r.Init.H != 2 || r.Init.C != 4 || !slices.Equal(r.Init.Data[20:], []float32{1, 0, 0.2, 1}) {
+		t.Errorf("picture %+v", r.Init)
+	}
+	if r.Mask.W != 2 || r.Mask.Data[1] != 1 || r.MaskBlur != -1 || r.Padding != 12 || !r.OnlyMasked {
+		t.Errorf("mask %+v, blur %d", r.Mask, r.MaskBlur)
+	}
+	if len(r.Noises) != 2 || r.Noises[1][0] != 7 || len(r.Latents) != 24 || r.Width != 24 || r.Height != 16 {
+		t.Errorf("%d noises, latents for %d × %d", len(r.Noises), r.Width, r.Height)
+	}
+	if len(r.LoRAs) != 2 || r.LoRAs[0] != (pipeline.LoRA{Name: "ink", Text: 0.5, UNet: 0.5}) || r.LoRAs[1].UNet != 1 || r.Wildcards == nil || r.ClipSkip != 2 || r.RNG != "nv" {
+		t.Errorf("%+v", r)
+	}
+	p, err := readPixels(at("n.safetensors"), "image01")
+	if err != nil || !slices.Equal(p.Data, []float32{1, 3, 5, 2, 4, 6}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for want, c := range map[string]imageCmd{
+		"not a folder":               {Wildcards: at("p.png")},
+		"with --init":                {Mask: at("p.png")},
+		"is not NAME or NAME:WEIGHT": {Lora: []string{"a>b"}},
+		"cannot be used":             {Init: at("none.png")},
+		"learns no words":            {Embedding: []string{at("n.safetensors")}},
+		"neither a tensor latents":   {Latents: at("e.safetensors")},
+	} {
+		if err := checkpoint.Write(at("e.safetensors"), given[:1], nil); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := c.request(describing{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; %q is wanted in it", err, want)
+		}
+	}
+}
