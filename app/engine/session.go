@@ -29,7 +29,7 @@ func OpenModel(name string) (*catalog.Model, error) {
 	}
 	vocabulary, err := store.Vocabulary()
 	if err != nil {
-		m.TokenizerError = fmt.Errorf("%w; %w", m.TokenizerError, err)
+		m.TokenizerError = fmt.Errorf("the model %s comes without a vocabulary, and %w", m.Name, err)
 		return m, nil
 	}
 	m.Close()

@@ -29,7 +29,7 @@ type Options struct {
 	Home   string // where well-known folders of other programs are looked for; "" is the home folder
 
 	// Predict is the memory that a whole model needs, with all networks on the device and with one at a time; nil predicts for
-	// OpenGL.
+	// a usual graphics card.
 	Predict func(m *catalog.Model) (all, least int64, err error)
 }
 
@@ -86,7 +86,7 @@ func Open(o Options) (*Store, error) {
 		o.Home = xdg.Home
 	}
 	if o.Predict == nil {
-		o.Predict = func(m *catalog.Model) (int64, int64, error) { return pipeline.Predict(m, portable()) }
+		o.Predict = func(m *catalog.Model) (int64, int64, error) { return pipeline.Predict(m, desktop) }
 	}
 	s := &Store{o: o, cache: readCache(o.Cache)}
 	data, err := os.ReadFile(o.Config)
@@ -99,10 +99,8 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// portable are the limits of any device with OpenGL 4.3.
-func portable() compute.Limits {
-	return compute.Limits{Shaders: true, Groups: [3]int{65535, 65535, 65535}, SharedBytes: 32 << 10, Invocations: 1024, StorageBytes: 128 << 20, TextureTexels: 128 << 20}
-}
+// desktop are the limits of a usual graphics card with OpenGL 4.3.
+var desktop = compute.Limits{Shaders: true, Groups: [3]int{65535, 65535, 65535}, SharedBytes: 32 << 10, Invocations: 1024, StorageBytes: 2 << 30, TextureTexels: 128 << 20}
 
 // change alters the person's choices and saves them.
 func (s *Store) change(f func(c *choices)) error {
