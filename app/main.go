@@ -25,12 +25,12 @@ type commands struct {
 	Studio  studioCmd        `cmd:"" default:"withargs" help:"Open the studio (the default). Without a display, make one picture from a default prompt."`
 	Image   imageCmd         `cmd:"" help:"Make pictures from a prompt."`
 	Train   trainCmd         `cmd:"" help:"Train a model, or an addition to one, on your own pictures."`
-	Models  modelsCmd        `cmd:"" help:"See, link, bring in and download models."`
 	Dataset datasetCmd       `cmd:"" help:"Check a training set: what is wrong with it, its sizes, and what it over-represents."`
 	Judge   judgeCmd         `cmd:"" help:"Measure made pictures against real ones: FID, KID, precision and recall, copies of training pictures."`
 	Doctor  doctorCmd        `cmd:"" help:"Describe this machine and check every kernel against its definition."`
 	Bench   benchCmd         `cmd:"" help:"Time the kernels against this machine's own ceilings."`
 	Probe   probeCmd         `cmd:"" help:"Run one part of a model on given tensors."`
+	Models  modelsCmd        `cmd:"" help:"See, link, bring in and download models."`
 	Ver     kong.VersionFlag `name:"version" help:"Print the version."`
 }
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"atelier/app/engine"
 	"atelier/app/library"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
 	"atelier/models/pipeline"
 	"atelier/render/audio"
@@ -39,12 +41,13 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	}
 	// The window takes over the signals soon after it opens; until then one ends the program, which has nothing to lose yet.
 	defer context.AfterFunc(ctx, func() { os.Exit(130) })()
-	s := newStudio(engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
+	models, problem := openStore()
+	s := newStudio(models, engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
 	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
 	defer report()
 	sound := audio.New()
 	defer sound.Close()
-	ui.Run(ui.Options{Studio: s, Settings: store, Library: lib, Version: "Atelier " + version, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
+	ui.Run(ui.Options{Studio: s, Trainer: s, Models: models, ModelsProblem: problem, Settings: store, Library: lib, Version: "Atelier " + version, Close: s.close, Chime: chimeOn(sound), Heartbeat: beat, Log: logLine})
 	return nil
 }
 
@@ -89,17 +92,35 @@ func onePicture(ctx context.Context, lib *library.Library, o engine.Options) err
 // studio is the engine behind the window.
 type studio struct {
 	ready chan struct{}
+	life  context.Context // ends with the studio
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 
 	engine *engine.Engine // from ready on, as pipes
 	pipes  *engine.Pipelines
 
+	store *modelstore.Store
+
 	mu      sync.Mutex
-	models  []pipeline.ModelInfo
+	models  []choice            // that can be asked for, best first
+	linked  map[string][]string // folders with adapters and learned words, by kind
 	failure error
 
 	busy turn // taken by a job, and by each case of the self-check
+}
+
+// openStore opens the person's list of models. Where that is damaged it is left as it is, and another list used until it is mended.
+func openStore() (*modelstore.Store, error) {
+	store, problem := modelstore.Open(modelstore.Options{})
+	if problem == nil {
+		return store, nil
+	}
+	spare := filepath.Join(os.TempDir(), fmt.Sprintf("atelier-models-%d.json", os.Getpid()))
+	store, err := modelstore.Open(modelstore.Options{Config: spare})
+	if err != nil {
+		logLine(err.Error())
+	}
+	return store, problem
 }
 
 // turn is a mutex that one can stop waiting for.
@@ -117,10 +138,13 @@ func (t turn) take(ctx context.Context) error {
 
 func (t turn) leave() { <-t }
 
+// free tells whether nobody has the turn right now.
+func (t turn) free() bool { return len(t) == 0 }
+
 // newStudio opens the engine; the part of it that needs the main thread runs here, the rest goes on behind the window.
-func newStudio(o engine.Options) *studio {
+func newStudio(store *modelstore.Store, o engine.Options) *studio {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &studio{ready: make(chan struct{}), stop: stop, busy: make(turn, 1)}
+	s := &studio{store: store, ready: make(chan struct{}), life: ctx, stop: stop, busy: make(turn, 1)}
 	opening, err := engine.Begin(o)
 	reason := ""
 	if err != nil { // the window still opens, on the processor, and says why
@@ -147,7 +171,7 @@ func (s *studio) prepare(ctx context.Context) {
 	pipe, err := s.pipes.Get("")
 	s.mu.Lock()
 	if err == nil {
-		s.models = []pipeline.ModelInfo{pipe.Info()}
+		s.models = slices.Insert(s.models, 0, choice{info: pipe.Info()})
 	}
 	s.failure = err
 	s.mu.Unlock()
@@ -187,13 +211,6 @@ func (s *studio) warm(ctx context.Context, pipe pipeline.Pipeline) {
 // Ready is closed when the engine has started.
 func (s *studio) Ready() <-chan struct{} { return s.ready }
 
-// Models lists the models that can be used.
-func (s *studio) Models() []pipeline.ModelInfo {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.models
-}
-
 // Samplers and Schedules list what requests may name.
 func (s *studio) Samplers() []ui.Named  { return named(pipeline.Samplers()) }
 func (s *studio) Schedules() []ui.Named { return named(pipeline.Schedules()) }
@@ -220,29 +237,33 @@ func (s *studio) Device() ui.DeviceStatus {
 // Generate makes the pictures of one request.
 func (s *studio) Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error) {
 	progress(pipeline.Progress{Phase: "prepare"}) // programs are still being built when the program was just started
-	select {
-	case <-s.ready:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	s.mu.Lock()
-	failure := s.failure
-	s.mu.Unlock()
-	if failure != nil {
-		return nil, failure
-	}
-	pipe, err := s.pipes.Get("")
-	if model != "" && model != pipe.Info().Name {
-		pipe, err = s.pipes.Get(model)
-	}
-	if err != nil {
+	if err := s.started(ctx); err != nil {
 		return nil, err
+	}
+	if !s.busy.free() {
+		progress(pipeline.Progress{Phase: "turn"})
 	}
 	if err := s.busy.take(ctx); err != nil {
 		return nil, err
 	}
 	defer s.busy.leave()
+	pipe, err := s.pipe(model)
+	if err != nil {
+		return nil, err
+	}
 	return pipe.Run(ctx, req, progress)
+}
+
+// started waits for the engine; it gives why that did not start.
+func (s *studio) started(ctx context.Context) error {
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
 }
 
 // close frees the engine. It runs once, when no job runs any more.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,9 @@ type trainCmd struct {
 }
 
 // Run trains. An interrupt saves the state first.
-func (c *trainCmd) Run(ctx context.Context) error {
+func (c *trainCmd) Run(ctx context.Context) error { return c.train(ctx, os.Stdout) }
+
+func (c *trainCmd) train(ctx context.Context, to io.Writer) error {
 	run, err := c.open()
 	if err != nil || c.RecipeOnly {
 		return err
@@ -41,7 +44,7 @@ func (c *trainCmd) Run(ctx context.Context) error {
 	}
 	defer e.Close()
 	bar := newProgressBar(c.JSON)
-	out := json.NewEncoder(os.Stdout)
+	out := json.NewEncoder(to)
 	o, err := run.Train(ctx, e.Device, training.Options{Steps: c.Steps, Events: func(v training.Event) {
 		if c.JSON {
 			out.Encode(v) // a closed pipe ends the program by itself
@@ -62,8 +65,8 @@ func (c *trainCmd) Run(ctx context.Context) error {
 			*training.Outcome
 		}{"result", o})
 	}
-	fmt.Println(trained(o))
-	return nil
+	_, err = fmt.Fprintln(to, trained(o))
+	return err
 }
 
 // open finds or makes the run.

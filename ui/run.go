@@ -14,6 +14,7 @@ import (
 
 	"atelier/app/job"
 	"atelier/app/library"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
 	"atelier/assets/icon"
 	"atelier/models/pipeline"
@@ -29,7 +30,12 @@ type (
 	Named = studio.Named
 	// DeviceStatus says what runs the models.
 	DeviceStatus = studio.DeviceStatus
+	// Use says how something is used in the image workspace.
+	Use = studio.Use
 )
+
+// EventWaiting is an event of a training that lets another job have the device.
+const EventWaiting = studio.EventWaiting
 
 // AppID names the program to the system.
 const AppID = "studio.atelier.desktop"
@@ -37,12 +43,16 @@ const AppID = "studio.atelier.desktop"
 // patience is how long quitting waits for a running job, and again for Close.
 const patience = 6 * time.Second
 
-// Options is what Run needs. Studio, Settings and Library must be set.
+// Options is what Run needs. Studio, Trainer, Models, Settings and Library must be set.
 type Options struct {
 	Studio   Studio
+	Trainer  studio.Trainer
+	Models   *modelstore.Store
 	Settings *settings.Store // Run closes it
 	Library  *library.Library
 	Version  string // as written into files: "Atelier 0.1.0"
+	// ModelsProblem says why the person's own list of model folders is not in use; nil where it is.
+	ModelsProblem error
 	// Close frees the engine when the window is gone and no job runs any more, before the toolkit ends GLFW. It is called once,
 	// off the main thread.
 	Close func()
@@ -109,6 +119,8 @@ func (s *shell) leave() {
 	}
 	s.leaving = true
 	s.image.Leave()
+	s.train.Leave()
+	s.models.Leave()
 	size := s.window.Canvas().Size()
 	s.options.Settings.Update(func(c *settings.Settings) { c.Window.Width, c.Window.Height = size.Width, size.Height })
 	s.window.Hide()
@@ -116,6 +128,12 @@ func (s *shell) leave() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		if err := s.queue.Close(ctx); err != nil && s.options.Log != nil {
+			s.options.Log(err.Error())
+		}
+		if err := s.train.Wait(ctx); err != nil && s.options.Log != nil {
+			s.options.Log(err.Error())
+		}
+		if err := s.models.Wait(ctx); err != nil && s.options.Log != nil {
 			s.options.Log(err.Error())
 		}
 		cancel()

@@ -131,8 +131,8 @@ func keyTable() fyne.CanvasObject {
 		{"Esc", "Stop, or close"}, {"Alt+↑ Alt+↓", "Earlier and later prompts"},
 		{"Ctrl+0  Ctrl+1", "Fit, 100 %"}, {"Wheel, drag", "Zoom and move the picture"},
 		{"S  P  A", "Reuse seed, prompt, all"}, {"← →", "Newer and older picture"},
-		{"Ctrl+Z  Ctrl+Shift+Z", "Undo, redo"}, {"Ctrl+B", "Session panel"},
-		{"Ctrl+,", "Settings"}, {"Ctrl+Q", "Leave"},
+		{"Ctrl+Z  Ctrl+Shift+Z", "Undo, redo"}, {"Ctrl+B", "Right panel"},
+		{"Alt+1 … Alt+3", "Image, Train, Models"}, {"Ctrl+,", "Settings"}, {"Ctrl+Q", "Leave"},
 	}
 	var left, right []fyne.CanvasObject
 	for i, k := range keys {

@@ -12,16 +12,28 @@ import (
 	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/storage"
+	"fyne.io/fyne/v2/widget"
 
 	"atelier/app/job"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
 	"atelier/ui/images"
 	"atelier/ui/kit"
+	"atelier/ui/models"
+	"atelier/ui/studio"
+	"atelier/ui/train"
 )
 
 const (
 	railWidth    = 48
 	statusHeight = 26
+)
+
+// The places that keys and messages lead to, by their rows.
+const (
+	imagePlace = iota
+	trainPlace
+	modelsPlace
 )
 
 // place is one row of the left rail: a workspace, or the settings at its foot.
@@ -43,6 +55,8 @@ type shell struct {
 	tips     *kit.Tips
 	queue    *job.Queue
 	image    *images.Workspace
+	train    *train.Workspace
+	models   *models.Workspace
 	settings *settingsPanel
 	status   *statusBar
 	places   []*place
@@ -73,10 +87,27 @@ func newShell(a fyne.App, o Options, post func(func())) *shell {
 		Post: post, Tips: s.tips, Studio: o.Studio, Queue: s.queue, Settings: o.Settings, Library: o.Library, Meta: meta,
 		Browse: s.browse, Open: s.openFolder, Saved: s.status.say,
 	})
+	s.train = train.New(train.Config{
+		Post: post, Tips: s.tips, Trainer: o.Trainer, Settings: o.Settings, Browse: s.browse, BrowseFile: s.browseFile, Open: s.show,
+		Use: func(u studio.Use) {
+			s.use(u)
+			s.models.Refresh() // it is among the studio's own models now
+		},
+	})
+	s.models = models.New(models.Config{
+		Post: post, Tips: s.tips, Store: o.Models, Settings: o.Settings, UserAgent: o.Version, Browse: s.browse, Confirm: s.confirm, Open: s.show,
+		Name: o.Studio.NameOf, Use: s.use, Problem: o.ModelsProblem,
+		Changed: func(entries []modelstore.Entry) {
+			o.Studio.SetEntries(entries)
+			post(s.modelsChanged)
+		},
+	})
 	s.settings = newSettingsPanel(s)
 	// Workspaces, top to bottom. The next one is a row here and a folder beside ui/images.
 	s.places = []*place{
 		{name: "Image", key: "Alt+1", text: "Make pictures from words.", icon: kit.IconImage, content: s.image.Content()},
+		{name: "Train", key: "Alt+2", text: "Teach a model a style, or make a small one, from your own pictures.", icon: kit.IconTrain, content: s.train.Content()},
+		{name: "Models", key: "Alt+3", text: "The models on this machine, and more to download.", icon: kit.IconModels, content: s.models.Content()},
 		{name: "Settings", key: "Ctrl+,", text: "Look, folder for pictures, device.", icon: kit.IconSettings, content: s.settings.content, foot: true},
 	}
 	s.layout()
@@ -99,6 +130,8 @@ func (s *shell) begin() {
 		case <-s.options.Studio.Ready():
 			s.post(func() {
 				s.image.EngineReady()
+				s.train.EngineReady()
+				s.models.Begin()
 				s.status.set(s.options.Studio.Device())
 				s.settings.running(s.options.Studio.Device().Name)
 			})
@@ -219,38 +252,100 @@ func (s *shell) keys() {
 			c.AddShortcut(&desktop.CustomShortcut{KeyName: name, Modifier: mod}, func(fyne.Shortcut) { do() })
 		}
 	}
-	inImage := func(do func()) func() {
+	const ctrl, alt, shift = fyne.KeyModifierShortcutDefault, fyne.KeyModifierAlt, fyne.KeyModifierShift
+	in := func(index int, do func()) func() {
 		return func() {
-			if s.current == 0 {
+			if s.current == index {
 				do()
 			}
 		}
 	}
-	const ctrl, alt, shift = fyne.KeyModifierShortcutDefault, fyne.KeyModifierAlt, fyne.KeyModifierShift
-	add(ctrl, inImage(func() { s.image.Generate(false) }), fyne.KeyReturn, fyne.KeyEnter)
-	add(ctrl|shift, inImage(func() { s.image.Generate(true) }), fyne.KeyReturn, fyne.KeyEnter)
-	add(alt, inImage(func() { s.image.History(-1) }), fyne.KeyUp)
-	add(alt, inImage(func() { s.image.History(1) }), fyne.KeyDown)
-	add(ctrl, inImage(s.image.Fit), fyne.Key0)
-	add(ctrl, inImage(s.image.Actual), fyne.Key1)
-	add(ctrl, inImage(s.image.TogglePanel), fyne.KeyB)
-	undo := func(again bool) func() { return inImage(func() { s.image.Undo(again) }) }
+	here := func(does map[int]func()) func() { // one key for what is alike in several places
+		return func() {
+			if do := does[s.current]; do != nil {
+				do()
+			}
+		}
+	}
+	add(ctrl, here(map[int]func(){imagePlace: func() { s.image.Generate(false) }, trainPlace: s.train.Start}), fyne.KeyReturn, fyne.KeyEnter)
+	add(ctrl|shift, in(imagePlace, func() { s.image.Generate(true) }), fyne.KeyReturn, fyne.KeyEnter)
+	add(alt, in(imagePlace, func() { s.image.History(-1) }), fyne.KeyUp)
+	add(alt, in(imagePlace, func() { s.image.History(1) }), fyne.KeyDown)
+	add(ctrl, in(imagePlace, s.image.Fit), fyne.Key0)
+	add(ctrl, in(imagePlace, s.image.Actual), fyne.Key1)
+	add(ctrl, here(map[int]func(){imagePlace: s.image.TogglePanel, trainPlace: s.train.TogglePanel, modelsPlace: s.models.TogglePanel}), fyne.KeyB)
+	add(ctrl, in(modelsPlace, s.models.Find), fyne.KeyF)
+	undo := func(again bool) func() { return in(imagePlace, func() { s.image.Undo(again) }) }
 	c.AddShortcut(&fyne.ShortcutUndo{}, func(fyne.Shortcut) { undo(false)() })
 	c.AddShortcut(&fyne.ShortcutRedo{}, func(fyne.Shortcut) { undo(true)() })
 	add(ctrl|shift, undo(true), fyne.KeyZ)
-	add(alt, func() { s.open(0) }, fyne.Key1)
+	for i, key := range []fyne.KeyName{fyne.Key1, fyne.Key2, fyne.Key3, fyne.Key4}[:len(s.places)-1] {
+		add(alt, func() { s.open(i) }, key)
+	}
 	add(ctrl, func() { s.open(len(s.places) - 1) }, fyne.KeyComma)
 	add(ctrl, s.askToLeave, fyne.KeyQ)
 	c.SetOnTypedKey(func(key *fyne.KeyEvent) {
 		switch {
-		case key.Name == fyne.KeyEscape && s.current != 0:
-			s.open(0)
-		case key.Name == fyne.KeyEscape:
+		case key.Name == fyne.KeyEscape && s.current == imagePlace:
 			s.image.Escape()
-		case s.current == 0:
+		case key.Name == fyne.KeyEscape && s.current == trainPlace:
+			s.train.Escape()
+		case key.Name == fyne.KeyEscape && s.current == modelsPlace:
+			s.models.Escape()
+		case key.Name == fyne.KeyEscape:
+			s.open(imagePlace)
+		case s.current == imagePlace:
 			s.image.Reuse(key.Name)
 		}
 	})
+	s.window.SetOnDropped(func(_ fyne.Position, uris []fyne.URI) {
+		var paths []string
+		for _, u := range uris {
+			if u.Scheme() == "file" {
+				paths = append(paths, u.Path())
+			}
+		}
+		s.dropped(paths)
+	})
+}
+
+// dropped takes files and folders that were dropped on the window to the place that has a use for them.
+func (s *shell) dropped(paths []string) {
+	if len(paths) == 0 {
+		return
+	}
+	if s.current == modelsPlace || modelstore.IsModelFile(paths[0]) {
+		s.open(modelsPlace)
+		s.models.Drop(paths)
+		return
+	}
+	s.open(trainPlace)
+	s.train.Drop(paths)
+}
+
+// modelsChanged takes over that other models are there.
+func (s *shell) modelsChanged() {
+	s.image.ModelsChanged()
+	s.train.EngineReady()
+}
+
+// confirm asks before something is destroyed.
+func (s *shell) confirm(title, text, action string, do func()) {
+	d := dialog.NewConfirm(title, text, func(yes bool) {
+		if yes {
+			do()
+		}
+	}, s.window)
+	d.SetConfirmText(action)
+	d.SetDismissText("Keep")
+	d.SetConfirmImportance(widget.DangerImportance)
+	d.Show()
+}
+
+// use takes what was trained or found to the image workspace.
+func (s *shell) use(u studio.Use) {
+	s.open(imagePlace)
+	s.image.Use(u)
 }
 
 // browse lets the person pick a folder.
@@ -272,13 +367,49 @@ func (s *shell) browse(start string, done func(folder string)) {
 	d.Show()
 }
 
+// browseFile lets the person pick a file with one of some endings.
+func (s *shell) browseFile(start string, endings []string, done func(path string)) {
+	d := dialog.NewFileOpen(func(file fyne.URIReadCloser, err error) {
+		if err == nil && file != nil {
+			path := file.URI().Path()
+			file.Close()
+			done(path)
+		}
+	}, s.window)
+	d.SetFilter(storage.NewExtensionFileFilter(endings))
+	if at, err := storage.ListerForURI(storage.NewFileURI(start)); err == nil {
+		d.SetLocation(at)
+	}
+	d.SetConfirmText("Choose")
+	d.Resize(fyne.NewSize(760, 520))
+	d.Show()
+}
+
+// show opens a folder in the system's file manager, or a page or address in its browser. It may be called from any goroutine.
+func (s *shell) show(path string) error {
+	if u, err := url.Parse(path); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		if err := s.app.OpenURL(u); err != nil {
+			return fmt.Errorf("no browser could be started; the page is %s", path)
+		}
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() {
+		return s.openFolder(path)
+	}
+	if err := s.app.OpenURL(&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}); err != nil {
+		return fmt.Errorf("no browser could be started; the page is %s", path)
+	}
+	return nil
+}
+
 // openFolder shows a folder in the system's file manager. It may be called from any goroutine.
 func (s *shell) openFolder(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("the folder %s is not there and could not be made; choose another one in Settings", folder)
 	}
 	if err := s.app.OpenURL(&url.URL{Scheme: "file", Path: filepath.ToSlash(folder)}); err != nil {
-		return fmt.Errorf("no file manager could be started; the pictures are in %s", folder)
+		return fmt.Errorf("no file manager could be started; the folder is %s", folder)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"atelier/app/modelstore"
@@ -71,6 +72,19 @@ func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 	}
 	p.open[name] = &opened{m, pipe}
 	return pipe, nil
+}
+
+// Only closes what is open under other names than these. Nothing of it may be running.
+func (p *Pipelines) Only(names ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, o := range p.open {
+		if !slices.Contains(names, name) {
+			o.pipe.Close()
+			o.model.Close()
+			delete(p.open, name)
+		}
+	}
 }
 
 // Close frees every pipeline and closes its model.

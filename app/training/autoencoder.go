@@ -82,6 +82,7 @@ type coding struct {
 	set           *dataset.Dataset
 	base          *base // nil from scratch
 	width, height int
+	sizes         []dataset.Size // of batches, by variant
 	config        []byte
 }
 
@@ -93,7 +94,7 @@ func openVAE(_ context.Context, dev compute.Device, r *Recipe, set *dataset.Data
 		return nil, err
 	}
 	return &subject{
-		params: params, loss: c.loss, width: c.width, height: c.height, channels: c.InChannels,
+		params: params, loss: c.loss, width: c.width, height: c.height, channels: c.InChannels, step: c.Factor(), resize: func(sizes []dataset.Size) { c.sizes = sizes },
 		inputs: c.inputs, sample: c.sample, measure: c.measure, export: c.export, close: c.close,
 	}, nil
 }
@@ -158,7 +159,8 @@ func (c *coding) build() ([]*nn.Param, error) {
 // an element of the picture (Kingma & Welling 2014, Rombach et al. 2022).
 func (c *coding) loss(p train.Pass) *compute.Tensor {
 	g, b, v := p.Graph, c.recipe.Train.Batch, &c.recipe.VAE
-	x := g.Input("pictures", b, c.height, c.width, c.InChannels)
+	size := c.sizes[p.Variant]
+	x := g.Input("pictures", b, size.Height, size.Width, c.InChannels)
 	weight := g.Input("weight", b, 1, 1, 1)
 	mean, logvar := c.Encode(x)
 	z := mean
@@ -173,8 +175,8 @@ func (c *coding) loss(p train.Pass) *compute.Tensor {
 	}
 	loss := weighted(error)
 	g.Output("reconstruction", loss)
-	if *v.Gradient > 0 && c.height > 1 && c.width > 1 {
-		for axis, n := range []int{1: c.height, 2: c.width} {
+	if *v.Gradient > 0 && size.Height > 1 && size.Width > 1 {
+		for axis, n := range []int{1: size.Height, 2: size.Width} {
 			if n > 0 {
 				slope := compute.Sub(compute.Slice(error, axis, 1, n), compute.Slice(error, axis, 0, n-1))
 				loss = compute.Add(loss, compute.Affine(weighted(slope), *v.Gradient/2, 0))
@@ -212,8 +214,8 @@ func (c *coding) through(ctx context.Context, t *train.Trainer, set *dataset.Dat
 		return err
 	}
 	defer exe.Close()
-	o := c.recipe.batchOptions(c.width, c.height, c.InChannels, false)
-	o.Size = 1
+	o := c.recipe.batchOptions(&subject{width: c.width, height: c.height, channels: c.InChannels}, false)
+	o.Size, o.Buckets.Single = 1, true
 	batches, err := set.Batches(c.recipe.Seed, o)
 	if err != nil {
 		return err

@@ -3,22 +3,25 @@ package training
 import (
 	"fmt"
 	"strings"
+
+	"atelier/app/dataset"
+	"atelier/app/report"
 )
 
 // card is the model card of what was made: data and licences, recipe, figures, and what it cannot do.
-func (s *stage) card(o *Outcome) string {
+func (s *stage) card(o *Outcome, evaluation *report.Evaluation) string {
 	r := &s.run.Recipe
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Model card: %s\n\n", plainText(r.Name))
+	fmt.Fprintf(&b, "# Model card: %s\n\n", dataset.EscapeMarkdown(r.Name))
 	if r.Description != "" {
-		fmt.Fprintf(&b, "%s\n\n", plainText(r.Description))
+		fmt.Fprintf(&b, "%s\n\n", dataset.EscapeMarkdown(r.Description))
 	}
 	fmt.Fprintf(&b, "%s.\n\n", s.whatItIs())
 	given := func(key, value string) {
 		if value == "" {
 			value = "not stated"
 		}
-		fmt.Fprintf(&b, "- %s: %s\n", key, plainText(value))
+		fmt.Fprintf(&b, "- %s: %s\n", key, dataset.EscapeMarkdown(value))
 	}
 	given("Author", r.Author)
 	given("Licence", r.Licence)
@@ -42,7 +45,14 @@ func (s *stage) card(o *Outcome) string {
 	if r.Data.Trigger != "" {
 		fmt.Fprintf(&b, "- Words that call it: `%s`\n", strings.ReplaceAll(r.Data.Trigger, "`", "'"))
 	}
-	b.WriteString("\n## Figures\n\n" + figuresTable(o) + foldsTable(o))
+	figures := report.Section{Title: "Figures", Tables: []report.Table{figuresTable(o)}}
+	if len(o.Folds) > 0 {
+		figures.Tables = append(figures.Tables, foldsTable(o))
+	}
+	b.WriteString("\n" + sections(figures))
+	if evaluation != nil {
+		b.WriteString(sections(evaluation.Section()))
+	}
 	if s.report != nil {
 		b.WriteString("## What the data over- and under-represent\n\n" + s.report.Balance.Markdown() + "\n")
 	}
@@ -54,14 +64,21 @@ func (s *stage) card(o *Outcome) string {
 	return b.String()
 }
 
+// sections are parts of a report as parts of a card.
+func sections(s report.Section) string {
+	page := report.Page{Sections: []report.Section{s}}
+	_, text, _ := strings.Cut(page.Markdown(1), "\n\n") // without the page's own head
+	return text + "\n"
+}
+
 // whatItIs is a sentence, without its full stop.
 func (s *stage) whatItIs() string {
 	r := &s.run.Recipe
 	switch r.Kind {
 	case "lora":
-		return fmt.Sprintf("A LoRA of rank %d and alpha %v for the model %s, in the key layout of kohya's scripts", r.LoRA.Rank, r.LoRA.Alpha, plainText(r.Base))
+		return fmt.Sprintf("A LoRA of rank %d and alpha %v for the model %s, in the key layout of kohya's scripts", r.LoRA.Rank, r.LoRA.Alpha, dataset.EscapeMarkdown(r.Base))
 	case "textual_inversion":
-		return fmt.Sprintf("A textual inversion for the model %s: the word `%s`", plainText(r.Base), r.Inversion.Token)
+		return fmt.Sprintf("A textual inversion for the model %s: the word `%s`", dataset.EscapeMarkdown(r.Base), r.Inversion.Token)
 	case "autoencoder":
 		return "A KL autoencoder in the layout of diffusers"
 	case "gan":

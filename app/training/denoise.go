@@ -24,7 +24,8 @@ type denoising struct {
 	level         func(u float64, training bool) level
 	bind          func(g *compute.Graph) // puts adapters or a learnt word into a graph; nil for none
 	encoder       *encoder
-	width, height int // of pictures
+	width, height int            // of pictures
+	sizes         []dataset.Size // of batches, by variant
 }
 
 // level is how noisy a picture is made, what the network is asked for, and how much that counts.
@@ -47,7 +48,7 @@ func newDenoising(dev compute.Device, r *Recipe, set *dataset.Dataset) (*denoisi
 		b.model.Close()
 		return nil, err
 	}
-	d.encoder = &encoder{denoising: d, rows: 1, left: latentCache, cache: map[[16]byte][]float32{}}
+	d.encoder = &encoder{denoising: d, rows: 1, left: latentCache, cache: map[[16]byte][]float32{}, exes: map[dataset.Size]compute.Executable{}}
 	if r.Data.Augment.varies() || r.Data.Crop == string(dataset.CropRandom) {
 		d.encoder.rows, d.encoder.left = r.Train.Batch, 0 // hardly any picture comes twice
 	}
@@ -90,7 +91,7 @@ func levels(c diffusion.Config, r *Recipe) (func(u float64, training bool) level
 // loss is the weighted mean squared error of what the network says about noisy latents.
 func (d *denoising) loss(p train.Pass) *compute.Tensor {
 	g, b := p.Graph, d.recipe.Train.Batch
-	h, w, z := d.latentSize()
+	h, w, z := d.latentsOf(d.sizes[p.Variant])
 	if d.bind != nil {
 		d.bind(g)
 	}
@@ -111,6 +112,12 @@ func (d *denoising) latentSize() (h, w, z int) {
 	return d.height / f, d.width / f, d.vae.LatentChannels
 }
 
+// latentsOf is the size of the latents of pictures of a size.
+func (d *denoising) latentsOf(s dataset.Size) (h, w, z int) {
+	f := d.vae.Factor()
+	return s.Height / f, s.Width / f, d.vae.LatentChannels
+}
+
 // goldenRatio spreads validation's noise levels: any number of its multiples, taken without their whole part, lie evenly.
 const goldenRatio = 0.6180339887498949
 
@@ -118,7 +125,7 @@ const goldenRatio = 0.6180339887498949
 // those of validation on the place and the pass, so that validation losses of all runs compare.
 func (d *denoising) inputs(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error) {
 	n := b.Shape[0]
-	mean, deviation, err := d.encoder.encode(ctx, b.Data, n)
+	mean, deviation, err := d.encoder.encode(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -157,27 +164,28 @@ const latentCache = 512 << 20
 type encoder struct {
 	*denoising
 	rows  int // pictures at once
-	exe   compute.Executable
+	exes  map[dataset.Size]compute.Executable
 	cache map[[16]byte][]float32 // mean and deviation
 	left  int64
 }
 
-// encode gives the mean and the standard deviation of the latents of n pictures, of unit variance over the set.
-func (e *encoder) encode(ctx context.Context, data []float32, n int) (mean, deviation []float32, err error) {
-	h, w, z := e.latentSize()
+// encode gives the mean and the standard deviation of the latents of a batch, of unit variance over the set.
+func (e *encoder) encode(ctx context.Context, b *dataset.Batch) (mean, deviation []float32, err error) {
+	h, w, z := e.latentsOf(b.Size)
+	data, n := b.Data, b.Shape[0]
 	size, row := h*w*z, len(data)/n
 	for from := 0; from < n; from += e.rows {
 		to := min(from+e.rows, n)
 		part := data[from*row : to*row]
 		var key [16]byte
 		if e.left > 0 || len(e.cache) > 0 {
-			key = fingerprint(part)
+			key = fingerprint(part, b.Size)
 			if have := e.cache[key]; have != nil {
 				mean, deviation = append(mean, have[:size]...), append(deviation, have[size:]...)
 				continue
 			}
 		}
-		got, err := e.run(ctx, part, size)
+		got, err := e.run(ctx, part, b.Size, size)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -192,24 +200,26 @@ func (e *encoder) encode(ctx context.Context, data []float32, n int) (mean, devi
 }
 
 // run encodes up to rows pictures: all means, then all deviations.
-func (e *encoder) run(ctx context.Context, part []float32, size int) ([]float32, error) {
-	pictures := e.rows * e.width * e.height * e.vae.InChannels
-	if e.exe == nil {
+func (e *encoder) run(ctx context.Context, part []float32, s dataset.Size, size int) ([]float32, error) {
+	pictures := e.rows * s.Width * s.Height * e.vae.InChannels
+	exe := e.exes[s]
+	if exe == nil {
 		g := compute.NewGraph()
-		mean, logvar := e.vae.Encode(g.Input("pictures", e.rows, e.height, e.width, e.vae.InChannels))
+		mean, logvar := e.vae.Encode(g.Input("pictures", e.rows, s.Height, s.Width, e.vae.InChannels))
 		k := e.vae.ScalingFactor
 		g.Output("mean", compute.Affine(mean, k, -e.vae.Shift()*k))
 		g.Output("deviation", compute.Affine(compute.Exp(compute.Affine(logvar, 0.5, 0)), k, 0))
 		var err error
-		if e.exe, err = load(ctx, e.dev, g); err != nil {
+		if exe, err = load(ctx, e.dev, g); err != nil {
 			return nil, err
 		}
+		e.exes[s] = exe
 	}
 	if len(part) < pictures {
 		part = append(append(make([]float32, 0, pictures), part...), make([]float32, pictures-len(part))...)
 	}
 	out := make([]float32, 2*e.rows*size)
-	err := e.exe.Run(ctx, map[string][]float32{"pictures": part}, map[string][]float32{"mean": out[:e.rows*size], "deviation": out[e.rows*size:]})
+	err := exe.Run(ctx, map[string][]float32{"pictures": part}, map[string][]float32{"mean": out[:e.rows*size], "deviation": out[e.rows*size:]})
 	if err == nil && !finite(out) {
 		err = fmt.Errorf("the autoencoder of the model %s gave numbers that are not finite on %s; try --device host", e.model.Name, e.dev.Name())
 	}
@@ -217,9 +227,9 @@ func (e *encoder) run(ctx context.Context, part []float32, size int) ([]float32,
 }
 
 func (e *encoder) close() {
-	if e.exe != nil {
-		e.exe.Close()
-		e.exe = nil
+	for s, exe := range e.exes {
+		exe.Close()
+		delete(e.exes, s)
 	}
 }
 
@@ -233,8 +243,9 @@ func load(ctx context.Context, dev compute.Device, g *compute.Graph) (compute.Ex
 }
 
 // fingerprint tells pictures apart by their pixels.
-func fingerprint(x []float32) (key [16]byte) {
+func fingerprint(x []float32, s dataset.Size) (key [16]byte) {
 	h := sha256.New()
+	fmt.Fprintln(h, s.Width, s.Height)
 	buf := make([]byte, 0, 1<<14)
 	for i, v := range x {
 		bits := math.Float32bits(v)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"atelier/app/report"
 	"atelier/models/checkpoint"
 	"atelier/models/nn"
 )
@@ -68,6 +70,7 @@ func (s *stage) finish(ctx context.Context) (*Outcome, error) {
 	if err := writeJSON(filepath.Join(s.dir, resultFile), o); err != nil {
 		return nil, err
 	}
+	os.Remove(filepath.Join(s.dir, previousFile)) // the end was reached, so the last state is sound
 	s.tell(Event{What: EventDone, Loss: o.Loss, Validation: o.Validation, Path: o.Product})
 	return &o, nil
 }
@@ -106,6 +109,10 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 			return err
 		}
 	}
+	if s.bits && o.BestStep > 0 {
+		o.Figures = append(o.Figures, Figure{"bits per dimension", o.Validation, "bits", "of the pictures set aside"})
+	}
+	var evaluation *report.Evaluation
 	if len(s.run.Recipe.Samples.Seeds) > 0 {
 		shots, err := s.sample(ctx, s.trainer, s.shown())
 		if err != nil {
@@ -114,8 +121,16 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 		if err := s.keepShots(shots, finalShots); err != nil {
 			return err
 		}
+		if s.compare != nil {
+			if evaluation, err = s.compare(ctx, shots, s.train, s.held); err != nil {
+				return err
+			}
+		}
 	}
-	o.Card = s.card(o)
+	if evaluation != nil && evaluation.Neighbours != nil {
+		o.Copies, o.Made = evaluation.Neighbours.Memorised, len(evaluation.Neighbours.Matches)
+	}
+	o.Card = s.card(o, evaluation)
 	var ts []checkpoint.Tensor
 	for _, name := range weights.Names() {
 		t, _ := weights.Get(name)
@@ -130,7 +145,7 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 	if err := s.log.flush(); err != nil {
 		return err
 	}
-	o.Report, err = s.writeReport(o)
+	o.Report, err = s.writeReport(o, evaluation)
 	return err
 }
 

@@ -137,7 +137,7 @@ func openGenerator(_ context.Context, dev compute.Device, r *Recipe, set *datase
 		return nil, err
 	}
 	return &subject{params: g.params, loss: g.loss, width: r.Data.Width, height: r.Data.Height, channels: r.Generator.Pixels, random: true,
-		inputs: g.inputs, sample: g.sample, export: g.export, close: func() {}}, nil
+		bits: r.Kind == "flow", inputs: g.inputs, sample: g.sample, export: g.export, close: func() {}}, nil
 }
 
 // withClass is a configuration as JSON with its class name.

@@ -118,6 +118,16 @@ func pictures(t testing.TB, n int) string {
 	return dir
 }
 
+// labelled is pictures with one of two captions each.
+func labelled(t testing.TB, n int) string {
+	t.Helper()
+	dir := pictures(t, n)
+	for i := range n {
+		write(t, filepath.Join(dir, fmt.Sprintf("p%02d.txt", i)), fmt.Appendf(nil, "kind %d", i%2))
+	}
+	return dir
+}
+
 func device(t testing.TB) compute.Device {
 	dev := host.New(host.Options{Workers: 2})
 	t.Cleanup(dev.Close)
@@ -136,6 +146,14 @@ func recipe(t testing.TB, kind, base, data string) Recipe {
 	if kind == "autoencoder" && base == "" {
 		r.VAE.Channels, r.VAE.Groups, r.VAE.Pixels = []int{8, 8}, 4, 4
 		r.Data.Width, r.Data.Height = 16, 16
+	}
+	switch kind {
+	case "gan", "conditional_vae":
+		r.Data.Width, r.Data.Height = 8, 8
+		r.Generator.Channels, r.Generator.Latent, r.Generator.Style = []int{8, 8}, 4, 4
+	case "flow":
+		r.Data.Width, r.Data.Height = 8, 8
+		r.Generator.Levels, r.Generator.Steps, r.Generator.Hidden = 1, 2, 8
 	}
 	r, err = r.Fill()
 	must(t, err)

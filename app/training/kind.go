@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"atelier/app/dataset"
+	"atelier/app/report"
 	"atelier/compute"
 	"atelier/models/checkpoint"
 	"atelier/models/nn"
@@ -109,12 +110,17 @@ type subject struct {
 	params                  []*nn.Param
 	loss                    train.Loss
 	width, height, channels int
-	random                  bool // the loss of a picture depends on what is drawn: validation looks several times
+	step                    int                        // widths and heights of buckets are multiples of it
+	resize                  func(sizes []dataset.Size) // says the sizes of batches, by variant of the loss; nil where there is one
+	random                  bool                       // the loss of a picture depends on what is drawn: validation looks several times
+	bits                    bool                       // the loss is the bits that a number of a picture costs
 	inputs                  func(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error)
 	// sample draws the pictures that show the state of training; averages says that the parameters' averages are meant.
 	sample func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]shot, error)
 	// measure gives what is reported of the finished result beside losses; nil for nothing.
 	measure func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]Figure, error)
+	// compare judges the product's samples beside the pictures trained on and those set aside, which may be nil; nil for no judgement.
+	compare func(ctx context.Context, made []shot, train, held *dataset.Dataset) (*report.Evaluation, error)
 	// export writes weights, as Trainer.Weights gives them, in the form that others read, into dir under a name.
 	export func(ctx context.Context, weights []checkpoint.Tensor, dir, name string, o Outcome) (path string, err error)
 	close  func()

@@ -42,6 +42,7 @@ type Data struct {
 	Trigger        string   `toml:"trigger"`
 	Width          int      `toml:"width"`
 	Height         int      `toml:"height"`
+	Buckets        bool     `toml:"buckets"`
 	Crop           string   `toml:"crop"`
 	CaptionDropout *float64 `toml:"caption_dropout"`
 	ShuffleTags    bool     `toml:"shuffle_tags"`

@@ -112,6 +112,8 @@ func (r *Recipe) check(k *kind) error {
 		return fmt.Errorf("data.folds: 1 fold is no cross-validation; choose 2 or more, or 0 for none")
 	case d.Crop != string(dataset.CropCentre) && d.Crop != string(dataset.CropRandom) && d.Crop != string(dataset.CropNone):
 		return fmt.Errorf("data.crop: there is no crop %q; choose centre, random or none", d.Crop)
+	case d.Buckets && !k.captions && k.name != "autoencoder":
+		return fmt.Errorf("data.buckets: a %s has pictures of one size only", k.name)
 	case k.needsBase && r.Base == "":
 		return fmt.Errorf("base: a %s is trained on a model; name a model folder, or %s", k.name, builtIn)
 	case len(r.Samples.Seeds)*max(len(r.Samples.Prompts), 1) > 64:
@@ -181,10 +183,10 @@ func (r *Recipe) config(steps int) train.Config {
 }
 
 // batchOptions is how pictures are shown to training, or, in order and unvaried, to validation.
-func (r *Recipe) batchOptions(width, height, channels int, training bool) dataset.BatchOptions {
+func (r *Recipe) batchOptions(s *subject, training bool) dataset.BatchOptions {
 	d := &r.Data
 	o := dataset.BatchOptions{
-		Size: r.Train.Batch, Buckets: dataset.BucketOptions{Width: width, Height: height, Single: true}, Channels: channels,
+		Size: r.Train.Batch, Buckets: dataset.BucketOptions{Width: s.width, Height: s.height, Step: max(s.step, 1), Single: !d.Buckets}, Channels: s.channels,
 		Crop: dataset.Crop(d.Crop), Last: dataset.LastFill, InOrder: !training,
 	}
 	if !training {

@@ -141,6 +141,7 @@ func (r *Recipe) dataLines() []line {
 		{"trigger", optional(d.Trigger), "words put before every caption, which call what is learnt"},
 		{"width", positive(d.Width), "pixels; without it, the model's own size"},
 		{"height", positive(d.Height), ""},
+		{"buckets", strconv.FormatBool(d.Buckets), "keep the shapes of pictures: train at several sizes of about that area"},
 		{"crop", quoted(d.Crop), "centre, random or none"},
 		{"caption_dropout", pointed(d.CaptionDropout), "share of captions that are left out, for guidance"},
 		{"shuffle_tags", strconv.FormatBool(d.ShuffleTags), "what commas part, in another order each time"},

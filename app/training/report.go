@@ -1,72 +1,50 @@
 package training
 
 import (
-	"bytes"
+	"context"
 	"fmt"
-	"html"
+	"image"
+	"image/draw"
+	"image/png"
 	"math"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
+	"atelier/app/dataset"
+	"atelier/app/report"
+	"atelier/models/pipeline"
 )
 
 // Files of the report.
 const (
-	reportText, reportPage, curvesFile = "report.md", "report.html", "curves.svg"
+	reportText, reportPage = "report.md", "report.html"
 )
 
-// writeReport writes the report page with its curves, as text and as a page for the browser, and gives the page's path.
-func (s *stage) writeReport(o *Outcome) (string, error) {
+// writeReport writes the report, as a page that needs no other file and as text, and gives the page's path.
+func (s *stage) writeReport(o *Outcome, evaluation *report.Evaluation) (string, error) {
 	events, err := ReadLog(filepath.Join(s.dir, logName))
 	if err != nil {
 		return "", err
 	}
-	if err := writeText(filepath.Join(s.dir, curvesFile), curves(events)); err != nil {
+	page := &report.Page{
+		Title: o.Name,
+		Intro: fmt.Sprintf("Kind: %s, %s. Trained for %s on %s. What was made: %s. The recipe is in %s.", o.Kind, s.kind.about, span(o.Seconds), o.Device, filepath.Base(o.Product), recipeFile),
+	}
+	page.Sections = append(page.Sections, report.Section{Title: "Training", Tables: []report.Table{figuresTable(o)}, Charts: charts(events)}, s.samplesSection(events))
+	if len(o.Folds) > 0 {
+		page.Sections = append(page.Sections, report.Section{Title: "Cross-validation", Tables: []report.Table{foldsTable(o)}})
+	}
+	if evaluation != nil {
+		page.Sections = append(page.Sections, evaluation.Section())
+	}
+	page.Sections = append(page.Sections, report.Dataset(s.report))
+	if err := writeText(filepath.Join(s.dir, reportText), page.Markdown(1)); err != nil {
 		return "", err
 	}
-	text := s.reportMarkdown(o, events)
-	if err := writeText(filepath.Join(s.dir, reportText), text); err != nil {
-		return "", err
-	}
-	var body bytes.Buffer
-	if err := goldmark.New(goldmark.WithExtensions(extension.Table)).Convert([]byte(text), &body); err != nil {
-		return "", err
-	}
-	page := filepath.Join(s.dir, reportPage)
-	return page, writeText(page, fmt.Sprintf(pageFrame, html.EscapeString(o.Name), body.String()))
-}
-
-// pageFrame is the page round the report; it needs nothing from elsewhere.
-const pageFrame = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top }
-img { max-width: 100%% } td img { width: 10rem; image-rendering: auto; background: repeating-conic-gradient(#ddd 0 25%%, #fff 0 50%%) 0 0/1rem 1rem }
-@media (prefers-color-scheme: dark) { body { color: #ddd; background: #1b1b1b } td, th { border-color: #444 } }
-</style></head><body>
-%s</body></html>
-`
-
-// reportMarkdown is all that is known of a finished run.
-func (s *stage) reportMarkdown(o *Outcome, events []Event) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\n", plainText(o.Name))
-	fmt.Fprintf(&b, "A %s, trained for %s on %s. What was made: `%s`.\n\n", strings.ReplaceAll(o.Kind, "_", " "), span(o.Seconds), o.Device, filepath.Base(o.Product))
-	b.WriteString("## Loss\n\n![Loss over the steps](" + curvesFile + ")\n\n")
-	b.WriteString(figuresTable(o))
-	b.WriteString(s.samplesTable(events))
-	b.WriteString(foldsTable(o))
-	b.WriteString(s.findingsTable())
-	if s.report != nil {
-		b.WriteString("## Balance of the pictures\n\n" + s.report.Balance.Markdown() + "\n")
-	}
-	fmt.Fprintf(&b, "## Recipe\n\n```toml\n%s```\n", s.run.Recipe.Text())
-	return b.String()
+	path := filepath.Join(s.dir, reportPage)
+	return path, page.Write(path)
 }
 
 func span(seconds float64) string {
@@ -74,16 +52,15 @@ func span(seconds float64) string {
 }
 
 // figuresTable lists what was measured.
-func figuresTable(o *Outcome) string {
-	var b strings.Builder
-	b.WriteString("| figure | value | |\n|---|---:|---|\n")
-	row := func(name, value, note string) { fmt.Fprintf(&b, "| %s | %s | %s |\n", name, value, note) }
+func figuresTable(o *Outcome) report.Table {
+	t := report.Table{Head: []string{"figure", "value", ""}}
+	row := func(name, value, note string) { t.Rows = append(t.Rows, []string{name, value, note}) }
 	row("steps", fmt.Sprint(o.Steps), fmt.Sprintf("of %d planned, %d epochs", o.Planned, o.Epochs))
 	row("loss", number6(o.Loss), fmt.Sprintf("mean of the last tenth; %s at the first step", number6(o.First)))
 	if o.BestStep > 0 {
 		note := fmt.Sprintf("step %d; %s before training", o.BestStep, number6(o.Before))
 		if o.Early {
-			note += "; stopped early, since it rose no more"
+			note += "; stopped early, since it fell no more"
 		}
 		row("best validation loss", number6(o.Validation), note)
 	}
@@ -97,143 +74,147 @@ func figuresTable(o *Outcome) string {
 	row("pictures", fmt.Sprint(o.Pictures), fmt.Sprintf("and %d for validation, at %d × %d", o.Held, o.Width, o.Height))
 	row("speed", number6(o.Speed)+" pictures/s", "in steps")
 	row("device memory", fmt.Sprintf("%d MB", o.Peak>>20), "at the most")
-	return b.String() + "\n"
+	return t
 }
 
 func number6(v float64) string { return fmt.Sprintf("%.4g", v) }
 
-// samplesTable puts the first samples beside those of the product.
-func (s *stage) samplesTable(events []Event) string {
-	var first, last []Event
-	for _, e := range events {
-		switch {
-		case e.What != EventSample:
-		case strings.HasPrefix(filepath.Base(e.Path), finalShots):
-			last = append(last, e)
-		case e.Step == 0:
-			first = append(first, e)
-		}
-	}
+// samplesSection puts the first samples beside those of the product.
+func (s *stage) samplesSection(events []Event) report.Section {
+	first, last := s.shots(events, "step-000000"), s.shots(events, finalShots)
+	section := report.Section{Title: "Samples"}
 	if len(last) == 0 {
-		return ""
+		section.Text = []string{"No samples were drawn."}
+		return section
 	}
-	last = last[max(len(last)-len(first), 0):] // an earlier finish may have left some
-	var b strings.Builder
-	b.WriteString("## Samples before and after\n\n| | before | after |\n|---|---|---|\n")
-	for i, e := range last {
-		before := ""
+	sheet := report.Sheet{Caption: "from the same seeds", Columns: []string{"before", "after"}}
+	for i := range last {
+		row := report.SheetRow{Label: last[i].Label, Pictures: []image.Image{nil, last[i].Picture}}
 		if i < len(first) {
-			before = fmt.Sprintf("![before](%s)", first[i].Path)
+			row.Pictures[0] = first[i].Picture
 		}
-		fmt.Fprintf(&b, "| %s | %s | ![after](%s) |\n", plainText(e.Message), before, e.Path)
+		sheet.Rows = append(sheet.Rows, row)
 	}
-	return b.String() + "\n"
+	section.Sheets = []report.Sheet{sheet}
+	return section
 }
 
-func foldsTable(o *Outcome) string {
-	if len(o.Folds) == 0 {
-		return ""
+// shots reads sample pictures back, with what the log says of them; each name once, its latest.
+func (s *stage) shots(events []Event, name string) []shot {
+	var out []shot
+	at := map[string]int{}
+	for _, e := range events {
+		base := filepath.Base(filepath.FromSlash(e.Path))
+		if e.What != EventSample || !strings.HasPrefix(base, name) {
+			continue
+		}
+		m, err := readPicture(filepath.Join(s.dir, samplesDir, base))
+		if err != nil {
+			continue // thrown away by hand: the report does without
+		}
+		i, again := at[base]
+		if !again {
+			i, at[base] = len(out), len(out)
+			out = append(out, shot{})
+		}
+		out[i] = shot{e.Message, m}
 	}
-	var b strings.Builder
-	b.WriteString("## Cross-validation\n\n| fold | best validation loss | at step | of | pictures | validation |\n|---:|---:|---:|---:|---:|---:|\n")
+	return out
+}
+
+func readPicture(path string) (*image.NRGBA, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := png.Decode(f)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := m.(*image.NRGBA)
+	if !ok { // the encoder stores pictures without transparency in another form
+		out = image.NewNRGBA(m.Bounds())
+		draw.Draw(out, out.Rect, m, m.Bounds().Min, draw.Src)
+	}
+	return out, nil
+}
+
+func foldsTable(o *Outcome) report.Table {
+	t := report.Table{Head: []string{"fold", "best validation loss", "at step", "of", "pictures", "validation"}}
 	for i, f := range o.Folds {
-		fmt.Fprintf(&b, "| %d | %s | %d | %d | %d | %d |\n", i+1, number6(f.Validation), f.BestStep, f.Steps, f.Pictures, f.Held)
+		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), number6(f.Validation), fmt.Sprint(f.BestStep), fmt.Sprint(f.Steps), fmt.Sprint(f.Pictures), fmt.Sprint(f.Held)})
 	}
-	return b.String() + "\n"
+	return t
 }
 
-// mostFindings is how many the report lists; data.json has all.
-const mostFindings = 50
-
-func (s *stage) findingsTable() string {
-	if s.report == nil || len(s.report.Findings) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString("## What was found in the pictures\n\n| file | kind | what | what to do |\n|---|---|---|---|\n")
-	list := s.report.Findings
-	for _, f := range list[:min(len(list), mostFindings)] {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", plainText(f.File), f.Kind, plainText(f.What), plainText(f.Do))
-	}
-	if more := len(list) - mostFindings; more > 0 {
-		fmt.Fprintf(&b, "\n%d more are in `%s`.\n", more, dataFile)
-	}
-	return b.String() + "\n"
-}
-
-// plainText keeps words of the data from becoming marks or HTML, or from ending a table's cell.
-func plainText(s string) string {
-	r := strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "[", `\[`, "]", `\]`, "|", `\|`, "\n", " ", "\r", " ", "#", `\#`, "!", `\!`)
-	return r.Replace(s)
-}
-
-// The curves' drawing area.
-const (
-	curvesWidth, curvesHeight, curvesMargin = 720.0, 300.0, 48.0
-	mostPoints                              = 400
-)
-
-// curves draws the losses over the steps: that of training smoothed, since single batches say little.
-func curves(events []Event) string {
-	type point struct{ x, y float64 }
-	var steps, smooth, validation []point
+// charts are the curves over the steps: losses, that of training also smoothed, since single batches say little, the learning rate,
+// and the speed.
+func charts(events []Event) []report.Chart {
+	var raw, smooth, validation, rate, speed report.Series
+	raw.Name, smooth.Name, validation.Name, rate.Name, speed.Name = "training, each step", "training, smoothed", "validation", "learning rate", "pictures a second"
+	add := func(s *report.Series, x int, y float64) { s.X, s.Y = append(s.X, float64(x)), append(s.Y, y) }
 	mean := 0.0
 	for _, e := range events {
 		switch e.What {
 		case EventStep:
-			if len(smooth) == 0 {
-				mean = e.Loss
-			}
-			mean += (e.Loss - mean) * math.Max(0.05, 1/float64(len(smooth)+1))
-			steps = append(steps, point{float64(e.Step), e.Loss})
-			smooth = append(smooth, point{float64(e.Step), mean})
+			mean += (e.Loss - mean) * math.Max(0.05, 1/float64(len(smooth.X)+1))
+			add(&raw, e.Step, e.Loss)
+			add(&smooth, e.Step, mean)
+			add(&rate, e.Step, e.Rate)
+			add(&speed, e.Step, e.Speed)
 		case EventValidation:
-			validation = append(validation, point{float64(e.Step), e.Validation})
+			add(&validation, e.Step, e.Validation)
 		}
 	}
-	all := slices.Concat(smooth, validation)
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12"><rect width="100%%" height="100%%" fill="#fff"/>`, curvesWidth, curvesHeight)
-	if len(all) == 0 {
-		return b.String() + "</svg>\n"
+	loss := report.Chart{Caption: "Loss", X: "step", Y: "loss", Series: []report.Series{raw, smooth}}
+	if len(validation.X) > 0 {
+		loss.Series = append(loss.Series, validation)
 	}
-	last, low, high := 1.0, math.Inf(1), math.Inf(-1)
-	for _, p := range all {
-		last, low, high = math.Max(last, p.x), math.Min(low, p.y), math.Max(high, p.y)
+	return []report.Chart{loss, {Caption: "Learning rate", X: "step", Y: "learning rate", Series: []report.Series{rate}}, {Caption: "Speed", X: "step", Y: "pictures a second", Series: []report.Series{speed}}}
+}
+
+// mostCompared bounds how many pictures of a set the product's samples are compared with.
+const mostCompared = 500
+
+// evaluate compares the product's samples with the pictures set aside and looks for copies of those trained on, by the base model's
+// own autoencoder.
+func (d *denoising) evaluate(ctx context.Context, made []shot, train, held *dataset.Dataset) (*report.Evaluation, error) {
+	if len(made) == 0 {
+		return nil, nil
 	}
-	if high <= low {
-		high = low + math.Max(math.Abs(low)*0.1, 1e-6)
+	e, err := pipeline.NewExtractor(d.dev, d.model)
+	if err != nil {
+		return nil, err
 	}
-	x := func(v float64) float64 { return curvesMargin + v/last*(curvesWidth-2*curvesMargin) }
-	y := func(v float64) float64 {
-		return curvesHeight - curvesMargin - (math.Min(math.Max(v, low), high)-low)/(high-low)*(curvesHeight-2*curvesMargin)
+	defer e.Close()
+	var pictures []image.Image
+	for _, s := range made {
+		pictures = append(pictures, s.Picture)
 	}
-	for i := range 5 {
-		v := low + (high-low)*float64(i)/4
-		fmt.Fprintf(&b, `<line x1="%g" x2="%g" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%g" y="%.1f" text-anchor="end" fill="#555">%.3g</text>`,
-			curvesMargin, curvesWidth-curvesMargin, y(v), y(v), curvesMargin-6, y(v)+4, v)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%g" text-anchor="middle" fill="#555">%.0f</text>`, x(last*float64(i)/4), curvesHeight-curvesMargin+18, last*float64(i)/4)
+	seen, err := some(ctx, train)
+	if err != nil {
+		return nil, err
 	}
-	draw := func(ps []point, colour, width string) {
-		if len(ps) == 0 {
-			return
-		}
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="%s" points="`, colour, width)
-		every := (len(ps) + mostPoints - 1) / mostPoints
-		for i, p := range ps {
-			if i%every == 0 || i == len(ps)-1 {
-				fmt.Fprintf(&b, "%.1f,%.1f ", x(p.x), y(p.y))
-			}
-		}
-		b.WriteString(`"/>`)
-	}
-	draw(steps, "#b8d4ee", "1")
-	draw(smooth, "#2166ac", "2")
-	draw(validation, "#d6604d", "2")
-	for i, l := range []struct{ text, colour string }{{"training", "#2166ac"}, {"validation", "#d6604d"}} {
-		if i == 0 || len(validation) > 0 {
-			fmt.Fprintf(&b, `<text x="%g" y="24" fill="%s">%s</text>`, curvesMargin+float64(i)*80, l.colour, l.text)
+	var real []image.Image
+	if held != nil {
+		if real, err = some(ctx, held); err != nil {
+			return nil, err
 		}
 	}
-	return b.String() + "</svg>\n"
+	return report.Evaluate(ctx, e, real, pictures, seen, report.EvaluateOptions{Seed: validationSeed})
+}
+
+// some reads pictures of a set, evenly spread where there are many.
+func some(ctx context.Context, set *dataset.Dataset) ([]image.Image, error) {
+	n := min(len(set.Items), mostCompared)
+	var out []image.Image
+	for i := range n {
+		m, err := set.Picture(ctx, i*len(set.Items)/n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }

@@ -224,6 +224,8 @@ type Outcome struct {
 	Mean       float64   `json:"folds_mean,omitempty"`
 	Deviation  float64   `json:"folds_deviation,omitempty"`
 	Figures    []Figure  `json:"figures,omitempty"`
+	Copies     int       `json:"suspected_copies"` // samples that come suspiciously near to a picture trained on
+	Made       int       `json:"samples_compared,omitempty"`
 	Product    string    `json:"product,omitempty"`
 	Report     string    `json:"report,omitempty"`
 
@@ -288,7 +290,18 @@ func (r *Run) Train(ctx context.Context, dev compute.Device, o Options) (*Outcom
 // look checks the pictures, keeps the report beside the run, and gives those that can be trained on.
 func (r *Run) look(ctx context.Context, set *dataset.Dataset, o Options) (*dataset.Report, *dataset.Dataset, error) {
 	d := &r.Recipe.Data
-	check := dataset.CheckOptions{Buckets: dataset.BucketOptions{Width: d.Width, Height: d.Height, Single: true}}
+	check := dataset.CheckOptions{Buckets: dataset.BucketOptions{Width: d.Width, Height: d.Height, Single: !d.Buckets}}
+	if r.Recipe.Base != "" {
+		b, err := openBase(r.Recipe.Base, false, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer b.model.Close()
+		if check.Buckets.Width, check.Buckets.Height, err = b.size(&r.Recipe); err != nil {
+			return nil, nil, err
+		}
+		check.Buckets.Step = b.step()
+	}
 	report, err := set.Check(ctx, check)
 	if err != nil {
 		return nil, nil, err

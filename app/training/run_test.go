@@ -2,7 +2,11 @@ package training
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"image"
+	"image/png"
 	"math"
 	"os"
 	"os/exec"
@@ -11,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"atelier/app/dataset"
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
@@ -49,6 +54,14 @@ func TestEveryKind(t *testing.T) {
 		},
 		"latent_diffusion": func(t *testing.T, o *Outcome) { draws(t, o.Product, "ddim") },
 		"rectified_flow":   func(t *testing.T, o *Outcome) { draws(t, o.Product, "euler") },
+		"gan":              func(t *testing.T, o *Outcome) { generates(t, o.Product) },
+		"conditional_vae":  func(t *testing.T, o *Outcome) { generates(t, o.Product) },
+		"flow": func(t *testing.T, o *Outcome) {
+			generates(t, o.Product)
+			if len(o.Figures) != 1 || o.Figures[0].Name != "bits per dimension" || !(o.Figures[0].Value > 0) {
+				t.Errorf("figures %+v", o.Figures)
+			}
+		},
 		"autoencoder": func(t *testing.T, o *Outcome) {
 			if len(o.Figures) != 3 || !(o.Figures[0].Value > 3) {
 				t.Errorf("figures %+v", o.Figures)
@@ -62,7 +75,14 @@ func TestEveryKind(t *testing.T) {
 	}
 	for _, k := range Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
-			r := recipe(t, k.Name, map[bool]string{true: base}[k.Name != "autoencoder"], data)
+			r := recipe(t, k.Name, "", data)
+			if r.Base != "" {
+				r.Base = base
+			}
+			r.Data.Validation = number(0.1)
+			if k.Name == "conditional_vae" {
+				r.Data.Path, r.Samples.Prompts = labelled(t, 8), nil
+			}
 			run := create(t, r)
 			var told events
 			o, err := run.Train(t.Context(), device(t), Options{Events: told.add})
@@ -78,7 +98,7 @@ func TestEveryKind(t *testing.T) {
 			}
 			page, err := os.ReadFile(o.Report)
 			must(t, err)
-			for _, want := range []string{"<table>", "curves.svg", "step-000000-01.png", "final-01.png", "best validation loss"} {
+			for _, want := range []string{"<table", "<svg", "data:image/png", "best validation loss", "before"} {
 				if !strings.Contains(string(page), want) {
 					t.Errorf("the report lacks %s", want)
 				}
@@ -90,6 +110,51 @@ func TestEveryKind(t *testing.T) {
 			}
 			check[k.Name](t, o)
 		})
+	}
+}
+
+// generates makes a picture in one step as the image workspace does.
+func generates(t *testing.T, folder string) {
+	t.Helper()
+	m, err := catalog.Open(folder, catalog.Options{})
+	must(t, err)
+	defer m.Close()
+	p, err := pipeline.Open(device(t), m)
+	must(t, err)
+	defer p.Close()
+	prompt := ""
+	if len(m.Examples) > 0 {
+		prompt = m.Examples[0]
+	}
+	res, err := p.Run(t.Context(), pipeline.Request{Prompt: prompt, Seed: 3, Batch: 1}, nil)
+	must(t, err)
+	if m.Name != "toy" || res.Images[0].Rect.Empty() {
+		t.Errorf("name %s, size %v", m.Name, res.Images[0].Rect)
+	}
+}
+
+// TestLoRAIsTakenUp draws with the base model, without the product and with it, as the image workspace does.
+func TestLoRAIsTakenUp(t *testing.T) {
+	base := smallModel(t)
+	r := recipe(t, "lora", base, pictures(t, 4))
+	r.Train.Rate, r.Samples.Seeds, r.Data.Validation = 0.05, []uint64{}, number(0)
+	run := create(t, r)
+	o, err := run.Train(t.Context(), device(t), Options{})
+	must(t, err)
+	m, err := catalog.Open(base, catalog.Options{})
+	must(t, err)
+	defer m.Close()
+	p, err := pipeline.NewText2Image(device(t), m)
+	must(t, err)
+	defer p.Close()
+	var made [][]byte
+	for _, loras := range [][]pipeline.LoRA{nil, {{Name: o.Product, Text: 1, UNet: 1}}} {
+		res, err := p.Run(t.Context(), pipeline.Request{Prompt: "toy, a red ball", Seed: 3, Steps: 2, LoRAs: loras}, nil)
+		must(t, err)
+		made = append(made, res.Images[0].Pix)
+	}
+	if string(made[0]) == string(made[1]) {
+		t.Error("the picture is the same with the LoRA as without")
 	}
 }
 
@@ -140,6 +205,42 @@ func TestResumeIsExact(t *testing.T) {
 	_, err = cancelled.Train(t.Context(), device(t), Options{})
 	must(t, err)
 	sameState(t, through, cancelled)
+}
+
+// TestBuckets trains at the shapes that the pictures have, stops in the middle, and ends in the same bits.
+func TestBuckets(t *testing.T) {
+	data := pictures(t, 6)
+	for i := range 6 { // wide, tall and square ones
+		m := image.NewNRGBA(image.Rect(0, 0, 16+16*(i%2), 16+16*(i/2%2)))
+		for k := range m.Pix {
+			m.Pix[k] = uint8(k*(i+3)) | 15
+		}
+		f, err := os.Create(filepath.Join(data, fmt.Sprintf("p%02d.png", i)))
+		must(t, err)
+		must(t, png.Encode(f, m))
+		must(t, f.Close())
+	}
+	r := recipe(t, "lora", smallModel(t), data)
+	r.Data.Buckets, r.Samples.Seeds, r.Train.Batch = true, []uint64{}, 1
+	through, stopped := create(t, r), create(t, r)
+	o, err := through.Train(t.Context(), device(t), Options{})
+	must(t, err)
+	_, err = stopped.Train(t.Context(), device(t), Options{Steps: 2})
+	must(t, err)
+	_, err = stopped.Train(t.Context(), device(t), Options{})
+	must(t, err)
+	sameState(t, through, stopped)
+	var report dataset.Report
+	text, err := os.ReadFile(filepath.Join(through.Folder, dataFile))
+	must(t, err)
+	must(t, json.Unmarshal(text, &report))
+	if len(report.Buckets) != 3 || o.Steps != 6 {
+		t.Errorf("buckets %v, steps %d", report.Buckets, o.Steps)
+	}
+	r.Kind = "gan"
+	if _, err := r.Fill(); err == nil || !strings.Contains(err.Error(), "data.buckets") {
+		t.Errorf("buckets for a GAN: %v", err)
+	}
 }
 
 // TestPause holds that a pause comes between steps, leaves the state on the disk, and ends.

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"atelier/app/dataset"
@@ -38,6 +39,7 @@ type stage struct {
 	trainer   *train.Trainer
 	batches   *dataset.Batches
 	looks     *dataset.Batches // at held
+	sizes     []dataset.Size   // of batches
 	planned   int              // steps
 	target    int              // where this sitting ends
 	memory    memory
@@ -115,20 +117,57 @@ func (s *stage) open(ctx context.Context, weights checkpoint.Tensors) (err error
 		}
 	}
 	if s.batches == nil {
-		if s.batches, err = s.train.Batches(r.Seed, r.batchOptions(s.width, s.height, s.channels, true)); err != nil {
+		if s.batches, err = s.train.Batches(r.Seed, r.batchOptions(s.subject, true)); err != nil {
 			return fmt.Errorf("data: %w", err)
 		}
 		if s.held != nil {
-			if s.looks, err = s.held.Batches(r.Seed, r.batchOptions(s.width, s.height, s.channels, false)); err != nil {
+			if s.looks, err = s.held.Batches(r.Seed, r.batchOptions(s.subject, false)); err != nil {
 				return fmt.Errorf("data.validation: %w", err)
 			}
 		}
 		s.plan()
+		s.findSizes()
 	}
-	if s.trainer, err = train.New(s.dev, s.params, s.loss, r.config(s.planned)); err != nil {
+	if s.resize != nil {
+		s.resize(s.sizes)
+	}
+	config := r.config(s.planned)
+	config.Variant = func(batch map[string][]float32) int { return int(batch[bucketKey][0]) }
+	if s.trainer, err = train.New(s.dev, s.params, s.loss, config); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
 	return nil
+}
+
+// bucketKey is where a batch's inputs say which of the sizes it has.
+const bucketKey = "bucket"
+
+// findSizes lists the sizes of batches, that of the most pictures first: its plan stays loaded.
+func (s *stage) findSizes() {
+	s.sizes = s.batches.Sizes()
+	if s.looks != nil {
+		for _, size := range s.looks.Sizes() {
+			if !slices.Contains(s.sizes, size) {
+				s.sizes = append(s.sizes, size)
+			}
+		}
+	}
+	counts := map[dataset.Size]int{}
+	if b, err := dataset.NewBuckets(s.run.Recipe.batchOptions(s.subject, true).Buckets); err == nil {
+		for _, c := range b.Count(s.train.Items) {
+			counts[c.Size] = c.Pictures
+		}
+	}
+	slices.SortStableFunc(s.sizes, func(a, b dataset.Size) int { return counts[b] - counts[a] })
+}
+
+// feed is a batch as the loss's inputs.
+func (s *stage) feed(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error) {
+	in, err := s.inputs(ctx, b, v)
+	if err == nil {
+		in[bucketKey] = []float32{float32(slices.Index(s.sizes, b.Size))}
+	}
+	return in, err
 }
 
 // plan counts the steps.
@@ -305,7 +344,7 @@ func (s *stage) step(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		in, err := s.inputs(ctx, b, view{})
+		in, err := s.feed(ctx, b, view{})
 		if err != nil {
 			return err
 		}
@@ -362,7 +401,7 @@ func (s *stage) validate(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			in, err := s.inputs(ctx, b, view{validation: true, pass: pass, passes: passes})
+			in, err := s.feed(ctx, b, view{validation: true, pass: pass, passes: passes})
 			if err != nil {
 				return err
 			}
@@ -544,7 +583,7 @@ func (s *stage) left() float64 {
 	}
 	other := time.Since(s.began) - s.inSteps
 	perStep := s.pace + max(other, 0)/time.Duration(s.madeSteps)
-	return perStep.Seconds() * float64(s.target-s.trainer.Steps())
+	return perStep.Seconds() * float64(s.target-max(s.trainer.Steps(), s.finished))
 }
 
 // tell fills in an event and hands it over.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"atelier/compute"
 	"atelier/models/nn"
@@ -20,6 +22,9 @@ type Config struct {
 	EMAWarmup  bool    // the average starts short: its decay is at most (1 + step)/(10 + step)
 	Half       bool    // the forward and backward passes read half-precision copies of the float32 parameters
 	Seed       uint64  // of everything that is drawn
+	// Variant says by which variant of the loss a batch is measured, counted from 0; nil means 0 always. Variants differ in what is
+	// read off a Pass's, such as the size of pictures, and train the same parameters. Each has a plan of its own.
+	Variant func(batch map[string][]float32) int
 	// Decays says whether weight decay applies to a parameter; nil means to every one. Matrices spares vectors.
 	Decays func(p *nn.Param) bool
 }
@@ -39,6 +44,8 @@ type Pass struct {
 	Graph *compute.Graph
 	// Key [8] differs from batch to batch and is the same when training resumes: what noise and dropout are drawn from.
 	Key *compute.Tensor
+	// Variant is the one of Config.Variant that is recorded.
+	Variant int
 	// Training is false where the loss is only measured.
 	Training bool
 }
@@ -78,10 +85,11 @@ type Trainer struct {
 	params []*trained
 	steps  int // done
 
-	batch, apply *loaded    // of a step; apply is nil where a step is one batch
-	eval         [2]*loaded // without and with averages
-	values       *loaded    // reads variables
-	open         []func()   // what variables start from
+	batch  map[int]*loaded    // of a step, by variant
+	apply  *loaded            // nil where a step is one batch
+	eval   [2]map[int]*loaded // without and with averages
+	values *loaded            // reads variables
+	open   []func()           // what variables start from
 }
 
 // loaded is a plan on the device.
@@ -142,7 +150,7 @@ func (p *trained) in(g *compute.Graph, name string, v *compute.Variable) *comput
 }
 
 // forward records the loss, and gives the parameters that gradients are wanted of.
-func (t *Trainer) forward(g *compute.Graph, training, averaged bool) (loss *compute.Tensor, wrt []*compute.Tensor) {
+func (t *Trainer) forward(g *compute.Graph, training, averaged bool, variant int) (loss *compute.Tensor, wrt []*compute.Tensor) {
 	for _, p := range t.params {
 		v := p.in(g, "", p.value)
 		wrt = append(wrt, v)
@@ -156,7 +164,7 @@ func (t *Trainer) forward(g *compute.Graph, training, averaged bool) (loss *comp
 			g.Bind(p.value, v)
 		}
 	}
-	loss = t.loss(Pass{Graph: g, Key: g.Input(inKey, compute.RandomKeySize), Training: training})
+	loss = t.loss(Pass{Graph: g, Key: g.Input(inKey, compute.RandomKeySize), Variant: variant, Training: training})
 	g.Output(outLoss, loss)
 	return loss, wrt
 }
@@ -197,60 +205,94 @@ func (t *Trainer) update(g *compute.Graph, values, grads []*compute.Tensor) {
 	}
 }
 
-// Prepare builds and loads the plans of a step. Step does it where it has not been done.
-func (t *Trainer) Prepare(ctx context.Context) error {
-	if t.batch != nil {
+// Prepare builds and loads the plans of a step of variant 0. Step does it where it has not been done.
+func (t *Trainer) Prepare(ctx context.Context) error { return t.prepare(ctx, 0) }
+
+// prepare builds and loads the plans of a step of a variant.
+func (t *Trainer) prepare(ctx context.Context, variant int) error {
+	if t.batch[variant] != nil {
 		return nil
 	}
 	g := compute.NewGraph()
-	loss, wrt := t.forward(g, true, false)
+	loss, wrt := t.forward(g, true, false, variant)
 	grads := compute.Grad(loss, wrt...)
 	if t.config.Accumulate == 1 {
 		t.update(g, wrt, grads)
-		var err error
-		t.batch, err = t.load(ctx, g)
-		return err
-	}
-	coefficients := g.Input(inSum, 4)
-	for i, p := range t.params {
-		compute.Accumulate(p.in(g, " sum", p.sum), grads[i], coefficients)
+	} else {
+		coefficients := g.Input(inSum, 4)
+		for i, p := range t.params {
+			compute.Accumulate(p.in(g, " sum", p.sum), grads[i], coefficients)
+		}
 	}
 	batch, err := t.load(ctx, g)
 	if err != nil {
 		return err
 	}
-	g = compute.NewGraph()
-	var values, sums []*compute.Tensor
-	for _, p := range t.params {
-		values, sums = append(values, p.in(g, "", p.value)), append(sums, p.in(g, " sum", p.sum))
+	if t.config.Accumulate > 1 && t.apply == nil {
+		g = compute.NewGraph()
+		var values, sums []*compute.Tensor
+		for _, p := range t.params {
+			values, sums = append(values, p.in(g, "", p.value)), append(sums, p.in(g, " sum", p.sum))
+		}
+		t.update(g, values, sums)
+		if t.apply, err = t.load(ctx, g); err != nil {
+			batch.exe.Close()
+			return err
+		}
 	}
-	t.update(g, values, sums)
-	if t.apply, err = t.load(ctx, g); err != nil {
-		batch.exe.Close()
-		return err
+	if t.batch == nil {
+		t.batch = map[int]*loaded{}
 	}
-	t.batch = batch
+	t.batch[variant] = batch
 	return nil
 }
 
+// unload closes the plans of variants other than 0, which keeps the variables on the device, and reports whether there were any.
+func (t *Trainer) unload() bool {
+	any := false
+	for _, plans := range []map[int]*loaded{t.batch, t.eval[0], t.eval[1]} {
+		for v, l := range plans {
+			if v != 0 {
+				l.exe.Close()
+				delete(plans, v)
+				any = true
+			}
+		}
+	}
+	return any
+}
+
+// variant is that of a batch.
+func (t *Trainer) variant(batch map[string][]float32) int {
+	if t.config.Variant == nil {
+		return 0
+	}
+	return t.config.Variant(batch)
+}
+
+// load compiles and loads a graph. Where the device has no room for it, the plans of other variants than 0 make room.
 func (t *Trainer) load(ctx context.Context, g *compute.Graph) (*loaded, error) {
 	plan, err := g.Compile(t.dev.Limits())
 	if err != nil {
 		return nil, err
 	}
 	exe, err := t.dev.Load(ctx, plan)
+	var full *compute.MemoryError
+	if errors.As(err, &full) && t.unload() {
+		exe, err = t.dev.Load(ctx, plan)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &loaded{plan, exe}, nil
 }
 
-// Plan is the plan of a batch, nil before Prepare: its memory and arithmetic can be read off it.
+// Plan is the plan of a batch of variant 0, nil before Prepare: its memory and arithmetic can be read off it.
 func (t *Trainer) Plan() *compute.Plan {
-	if t.batch == nil {
+	if t.batch[0] == nil {
 		return nil
 	}
-	return t.batch.plan
+	return t.batch[0].plan
 }
 
 // Report is what a step did.
@@ -277,7 +319,11 @@ func (t *Trainer) Step(ctx context.Context, batches ...map[string][]float32) (Re
 	for i, batch := range batches {
 		scalars[inKey] = compute.RandomKey(t.config.Seed, uint32(t.steps*len(batches)+i))
 		scalars[inSum] = []float32{float32(min(i, 1)), 1, 0, 0}
-		out, err := t.batch.run(ctx, batch, scalars)
+		v := t.variant(batch)
+		if err := t.prepare(ctx, v); err != nil {
+			return r, err
+		}
+		out, err := t.batch[v].run(ctx, batch, scalars)
 		if err != nil {
 			return r, err
 		}
@@ -352,15 +398,20 @@ func (t *Trainer) Evaluate(ctx context.Context, batch map[string][]float32, aver
 	if averaged {
 		at = &t.eval[1]
 	}
-	if *at == nil {
+	v := t.variant(batch)
+	if (*at)[v] == nil {
 		g := compute.NewGraph()
-		t.forward(g, false, averaged)
-		var err error
-		if *at, err = t.load(ctx, g); err != nil {
+		t.forward(g, false, averaged, v)
+		l, err := t.load(ctx, g)
+		if err != nil {
 			return 0, err
 		}
+		if *at == nil {
+			*at = map[int]*loaded{}
+		}
+		(*at)[v] = l
 	}
-	out, err := (*at).run(ctx, batch, map[string][]float32{inKey: compute.RandomKey(^t.config.Seed, draw)})
+	out, err := (*at)[v].run(ctx, batch, map[string][]float32{inKey: compute.RandomKey(^t.config.Seed, draw)})
 	if err != nil {
 		return 0, err
 	}
@@ -378,12 +429,12 @@ func (t *Trainer) BindAverages(g *compute.Graph) {
 
 // Close gives the device's memory back. What was trained since the last Save is lost, but for what another plan still holds.
 func (t *Trainer) Close() {
-	for _, l := range []*loaded{t.batch, t.apply, t.eval[0], t.eval[1], t.values} {
+	for _, l := range slices.Concat(slices.Collect(maps.Values(t.batch)), slices.Collect(maps.Values(t.eval[0])), slices.Collect(maps.Values(t.eval[1])), []*loaded{t.apply, t.values}) {
 		if l != nil {
 			l.exe.Close()
 		}
 	}
-	t.batch, t.apply, t.eval, t.values = nil, nil, [2]*loaded{}, nil
+	t.batch, t.apply, t.eval, t.values = nil, nil, [2]map[int]*loaded{}, nil
 	for _, closeFile := range t.open {
 		closeFile()
 	}

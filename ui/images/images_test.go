@@ -117,7 +117,7 @@ func newBench(t *testing.T, change func(*settings.Settings)) *bench {
 	post := func(f func()) { b.main <- f }
 	lib := library.New(b.root)
 	meta := func(r *pipeline.Result, i int) library.Meta {
-		return library.MetaOf(r, i, library.Labels{}, "", "test")
+		return library.MetaOf(r, i, library.Labels{}, "test")
 	}
 	queue := job.New(job.Config{Generate: b.engine.Generate, Post: post, Changed: func(u job.Update) { b.Changed(u) },
 		Keep: func(r *pipeline.Result) []job.Kept {

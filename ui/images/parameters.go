@@ -39,8 +39,10 @@ type form struct {
 	wished           string         // the schedule that was chosen last, also where this sampler does not take it
 	batch            *kit.Number
 	more             *kit.Fold
-	seedText         string // as committed
+	sampling         []fyne.CanvasObject // what models that work in one step have no use for
+	seedText         string              // as committed
 	lastSeed         func() (uint64, bool)
+	onOpen           func(model string) // opens a model of which only the name is known
 	trail            trail
 	loading          bool // changes come from the program, not from the person
 	content          fyne.CanvasObject
@@ -68,7 +70,7 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		f.touched("negative")
 	}
 	f.model = kit.NewChoice(tips, kit.Tip{Name: "Model", Key: "↑ ↓", Text: "The trained networks that make the picture."})
-	f.model.OnChanged = func(i int) { f.act("", func() { f.adopt(f.models[i], settings.Parameters{}) }) }
+	f.model.OnChanged = func(i int) { f.pick(i) }
 	f.buildNumbers()
 	f.buildSeed()
 	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
@@ -80,9 +82,11 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 			f.summarise()
 		})
 	}
+	sampler, schedule := kit.Labelled("Sampler", labelWidth, f.sampler), kit.Labelled("Schedule", labelWidth, f.schedule)
+	f.sampling = append(f.sampling, sampler, schedule)
 	f.more = kit.NewFold(tips, "More", !window.MoreClosed, kit.Column(kit.Gap,
-		kit.Labelled("Sampler", labelWidth, f.sampler),
-		kit.Labelled("Schedule", labelWidth, f.schedule),
+		sampler,
+		schedule,
 		kit.Labelled("Batch", labelWidth, f.batch),
 	), kit.Tip{Key: "Space", Text: "Sampler, schedule and batch size."})
 	f.layout()
@@ -95,14 +99,16 @@ func (f *form) layout() {
 	seed := kit.Row(kit.Tight, 0, f.seed,
 		kit.NewIconButton(f.tips, kit.IconDice, kit.Tip{Name: "New seed each time", Text: "Set the seed to −1: every picture starts from other noise."}, func() { f.setSeed("-1") }),
 		kit.NewIconButton(f.tips, kit.IconReuse, kit.Tip{Name: "Reuse the last seed", Key: "S", Text: "Set the seed of the picture on the canvas, to make it again or to vary it."}, f.reuseLast))
+	sizes, steps, cfg := kit.Labelled("Size", labelWidth, size), kit.Labelled("Steps", labelWidth, f.steps), kit.Labelled("CFG scale", labelWidth, f.cfg)
+	f.sampling = append(f.sampling, f.negativeFold, sizes, f.presetRow, steps, cfg)
 	f.content = kit.Column(kit.Wide,
 		kit.Column(kit.Gap, f.prompt, f.negativeFold),
 		kit.Column(kit.Gap,
 			kit.Labelled("Model", labelWidth, f.model),
-			kit.Labelled("Size", labelWidth, size),
+			sizes,
 			f.presetRow,
-			kit.Labelled("Steps", labelWidth, f.steps),
-			kit.Labelled("CFG scale", labelWidth, f.cfg),
+			steps,
+			cfg,
 			kit.Labelled("Seed", labelWidth, seed),
 		),
 		f.more,
@@ -249,7 +255,7 @@ func (f *form) offerSchedules(wanted, standard string) {
 func (f *form) summarise() {
 	parts := []string{}
 	for _, label := range []string{chosen(f.sampler, f.studio.Samplers()).Label, chosen(f.schedule, f.schedules).Label} {
-		if label != "" {
+		if label != "" && f.current().Kind != pipeline.KindGenerator {
 			parts = append(parts, label)
 		}
 	}
@@ -297,6 +303,14 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	}
 	f.offerSchedules(p.Schedule, m.Schedule)
 	f.shapePresets(m)
+	for _, row := range f.sampling {
+		if m.Kind == pipeline.KindGenerator {
+			row.Hide()
+		} else {
+			row.Show()
+		}
+	}
+	f.content.Refresh()
 	f.summarise()
 }
 
@@ -371,6 +385,43 @@ func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) 
 		return
 	}
 	f.adopt(models[selected], last)
+}
+
+// pick takes the model at an index of the list; one that was not opened yet is opened first.
+func (f *form) pick(i int) {
+	if f.models[i].Width == 0 {
+		f.onOpen(f.models[i].Name)
+		return
+	}
+	f.act("", func() { f.adopt(f.models[i], settings.Parameters{}) })
+}
+
+// opened takes over what a model wants, now that it is open.
+func (f *form) opened(m pipeline.ModelInfo) {
+	for i := range f.models {
+		if f.models[i].Name == m.Name {
+			f.models[i] = m
+			if f.model.Selected() == i {
+				f.act("", func() { f.adopt(m, settings.Parameters{}) })
+			}
+		}
+	}
+}
+
+// relist takes another list of models over; the chosen one stays, where it is still there.
+func (f *form) relist(models []pipeline.ModelInfo) {
+	was, selected := f.current().Name, 0
+	names := make([]string, len(models))
+	for i, m := range models {
+		if names[i] = m.Name; m.Name == was {
+			selected = i
+		}
+	}
+	f.models = models
+	f.model.SetLabels(names, selected)
+	if f.current().Name != was && len(models) > 0 {
+		f.act("", func() { f.adopt(f.current(), settings.Parameters{}) })
+	}
 }
 
 // load shows parameters; the trail is the caller's affair.

@@ -231,7 +231,7 @@ func share(p pipeline.Progress) float64 {
 }
 
 var phases = map[string]string{
-	"": "Starting", "prepare": "Preparing the device", "load": "Loading the model", "text": "Reading the prompt", "decode": "Decoding", "upscale": "Enlarging", "save": "Saving",
+	"": "Starting", "prepare": "Preparing the device", "turn": "Waiting for a training step to end", "load": "Loading the model", "text": "Reading the prompt", "decode": "Decoding", "upscale": "Enlarging", "save": "Saving",
 }
 
 // describe puts progress into words: step, time left, speed, memory.

@@ -2,6 +2,7 @@
 package images
 
 import (
+	"context"
 	"errors"
 	"image"
 	"io/fs"
@@ -68,6 +69,7 @@ func New(config Config) *Workspace {
 	w.session.onSave = w.saveAs
 	w.session.onBrowse = config.Browse
 	w.session.folder = config.Library.Folder
+	w.form.onOpen = w.openModel
 	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
 	w.form.negativeFold.OnToggled = func(open bool) {
@@ -133,6 +135,9 @@ func (w *Workspace) EngineReady() {
 		now.Prompt, now.Negative = w.form.prompt.Text(), w.form.negative.Text()
 	}
 	w.form.start(w.config.Studio.Models(), now)
+	if m := w.form.current(); m.Name != "" && m.Width == 0 { // left chosen the last time
+		w.openModel(m.Name)
+	}
 	if w.stage.empty.Visible() {
 		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
 	}
@@ -366,6 +371,58 @@ func (w *Workspace) reuse(m *made, what reuse) {
 			f.load(m.parameters())
 		}
 	})
+}
+
+// Use puts something that was trained or found to use: it chooses a model, and puts words into the prompt unless they are there.
+func (w *Workspace) Use(u studio.Use) {
+	f := w.form
+	f.act("", func() {
+		if text := strings.TrimSpace(f.prompt.Text()); u.Words != "" && !strings.Contains(text, u.Words) {
+			f.prompt.SetText(strings.TrimSpace(text + " " + u.Words))
+		}
+	})
+	if u.Model != "" {
+		w.chooseModel(u.Model)
+	}
+	f.prompt.Focus()
+	f.prompt.CaretToEnd()
+}
+
+// ModelsChanged takes over another list of models.
+func (w *Workspace) ModelsChanged() { w.form.relist(w.config.Studio.Models()) }
+
+func (w *Workspace) chooseModel(name string) {
+	w.ModelsChanged()
+	for i, m := range w.form.models {
+		if m.Name == name && w.form.model.Selected() != i {
+			w.form.model.Select(i)
+			w.form.pick(i)
+		}
+	}
+}
+
+// openModel opens a model in the background. Where it cannot be opened, what is wrong is said, and the first model chosen again.
+func (w *Workspace) openModel(name string) {
+	if w.running == 0 {
+		w.stage.status.Set("Opening "+name+"…", kit.Text)
+	}
+	go func() {
+		info, err := w.config.Studio.OpenModel(context.Background(), name)
+		w.config.Post(func() {
+			if w.running == 0 {
+				w.stage.status.Set("", kit.Secondary)
+			}
+			if err == nil {
+				w.form.opened(info)
+				return
+			}
+			w.stage.tell(true, kit.Sentence(err), "", nil)
+			if w.form.current().Name == name && len(w.form.models) > 0 && w.form.models[0].Name != name {
+				w.form.model.Select(0)
+				w.form.pick(0)
+			}
+		})
+	}()
 }
 
 // Undo takes back the last thing that was done to the form; again takes that back. They tell whether there was anything.

@@ -192,6 +192,14 @@ func NewTextArea(tips *Tips, placeholder string, lines, most int, tip Tip) *Fiel
 	return f
 }
 
+// NewEditor makes a field of many lines in type of one width, for text that is laid out by its author. It takes the room it is given.
+func NewEditor(tips *Tips, tip Tip) *Field {
+	f := newField(tips, "", 80, 4, false, tip)
+	f.entry.Wrapping = fyne.TextWrapOff
+	f.entry.TextStyle.Monospace = true
+	return f
+}
+
 // NewNumericField makes a field of one line with its text at the right end.
 func NewNumericField(tips *Tips, width float32, tip Tip) *Field {
 	return newField(tips, "", width, 1, true, tip)

@@ -22,12 +22,19 @@ const (
 	IconDown     Icon = `<path d="M6.5 9.5l5.5 5.5 5.5-5.5"/>`
 	IconClose    Icon = `<path d="M6.5 6.5l11 11M17.5 6.5l-11 11"/>`
 	IconFolder   Icon = `<path d="M3.5 7v10a2 2 0 0 0 2 2h13a2 2 0 0 0 2-2V9a2 2 0 0 0-2-2h-7l-2-2h-4a2 2 0 0 0-2 2z"/>`
+	IconArchive  Icon = `<path d="M4 8.5h16v10a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 18.5zM3.5 4.5h17v4h-17z"/><path d="M10 12h4"/>`
 	IconPanel    Icon = `<rect x="3.5" y="5" width="17" height="14" rx="2"/><path d="M15 5v14"/>`
 	IconSwap     Icon = `<path d="M4 9h15M15.5 5.5L19 9l-3.5 3.5M20 15H5M8.5 11.5L5 15l3.5 3.5"/>`
 	IconPlus     Icon = `<path d="M12 5.5v13M5.5 12h13"/>`
 	IconSave     Icon = `<path d="M12 4v10.5M7.5 10.5l4.5 4.5 4.5-4.5M4.5 19.5h15"/>`
 	IconWarning  Icon = `<path d="M12 4.5l8.5 15h-17z"/><path d="M12 10v4.2M12 16.8v0.4"/>`
 	IconInfo     Icon = `<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5.2M12 7.6v0.4"/>`
+	IconTrain    Icon = `<path d="M4 4.5v15h16"/><path d="M7 8c1.6 5.2 4.4 7.6 12.5 8"/><circle cx="7" cy="8" r="0.6"/>`
+	IconModels   Icon = `<path d="M12 3.5l8 4.2v8.6l-8 4.2-8-4.2V7.7z"/><path d="M4.3 7.9L12 12l7.7-4.1M12 12v8.2"/>`
+	IconPause    Icon = `<path d="M8.5 5.5v13M15.5 5.5v13"/>`
+	IconPlay     Icon = `<path d="M8 5.5l10.5 6.5L8 18.5z"/>`
+	IconReport   Icon = `<path d="M6 3.5h8.5L18.5 7.5v13H6z"/><path d="M14 3.5V8h4.5M9 12h6.5M9 15.5h6.5"/>`
+	IconCheck    Icon = `<path d="M5 12.5l4.5 4.5L19 7.5"/>`
 	IconSpark    Icon = `<path d="M12 4c.6 5 3 7.4 8 8-5 .6-7.4 3-8 8-.6-5-3-7.4-8-8 5-.6 7.4-3 8-8z"/>`
 )
 
@@ -75,4 +82,35 @@ func (g *glyph) paint() {
 		g.img.Refresh()
 	}
 	g.img.Show()
+}
+
+// Mark is a small drawing that stands before text.
+type Mark struct {
+	surface
+	icon Icon
+	role fyne.ThemeColorName
+}
+
+// NewMark makes a drawing in a role's colour.
+func NewMark(icon Icon, role fyne.ThemeColorName) *Mark {
+	m := &Mark{icon: icon, role: role}
+	m.ExtendBaseWidget(m)
+	return m
+}
+
+// Set changes the drawing and its colour.
+func (m *Mark) Set(icon Icon, role fyne.ThemeColorName) {
+	m.icon, m.role = icon, role
+	m.Refresh()
+}
+
+// CreateRenderer implements fyne.Widget.
+func (m *Mark) CreateRenderer() fyne.WidgetRenderer {
+	g := newGlyph(m.icon, m.role)
+	return &painter{
+		objects: []fyne.CanvasObject{g.img},
+		min:     func() fyne.Size { return fyne.NewSize(16, 16) },
+		layout:  g.img.Resize,
+		refresh: func() { g.set(m.icon, m.role) },
+	}
 }

@@ -106,3 +106,70 @@ func (e equal) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 		o.Move(fyne.NewPos(float32(i)*(w+e.gap), 0))
 	}
 }
+
+// Page scrolls objects that stand below each other, gap apart, each as wide as the page and as high as it then needs to be: for
+// text that wraps.
+func Page(gap, side float32, objects ...fyne.CanvasObject) *fyne.Container {
+	content := container.New(flow{gap: gap, side: side}, objects...)
+	scroll := container.NewVScroll(content)
+	return container.New(pages{}, scroll)
+}
+
+// pages gives the scrolled content its width before its height is asked for.
+type pages struct{}
+
+// MinSize implements fyne.Layout.
+func (pages) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(80, 80) }
+
+// Layout implements fyne.Layout.
+func (pages) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	scroll := objects[0].(*container.Scroll)
+	scroll.Content.Resize(fyne.NewSize(size.Width, max(size.Height, scroll.Content.MinSize().Height)))
+	scroll.Resize(size)
+	scroll.Refresh()
+}
+
+// Flow stacks objects like Column, for such whose height follows from their width.
+func Flow(gap float32, objects ...fyne.CanvasObject) *fyne.Container {
+	return container.New(flow{gap: gap}, objects...)
+}
+
+type flow struct{ gap, side float32 }
+
+// MinSize implements fyne.Layout.
+func (f flow) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	var size fyne.Size
+	for _, o := range objects {
+		if !o.Visible() {
+			continue
+		}
+		m := o.MinSize()
+		if size.Height > 0 {
+			size.Height += f.gap
+		}
+		size.Height += m.Height
+		size.Width = max(size.Width, m.Width+2*f.side)
+	}
+	if f.side > 0 {
+		size.Height += f.side + Gap
+	}
+	return size
+}
+
+// Layout implements fyne.Layout.
+func (f flow) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	width, y := max(0, size.Width-2*f.side), float32(0)
+	if f.side > 0 {
+		y = Gap
+	}
+	for _, o := range objects {
+		if !o.Visible() {
+			continue
+		}
+		o.Resize(fyne.NewSize(width, o.MinSize().Height)) // what wraps knows its height only now
+		height := o.MinSize().Height
+		o.Resize(fyne.NewSize(width, height))
+		o.Move(fyne.NewPos(f.side, y))
+		y += height + f.gap
+	}
+}

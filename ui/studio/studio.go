@@ -4,6 +4,7 @@ package studio
 import (
 	"context"
 
+	"atelier/app/modelstore"
 	"atelier/models/pipeline"
 )
 
@@ -21,12 +22,21 @@ type DeviceStatus struct {
 	TotalBytes int64 // 0 where the driver does not say
 }
 
-// Studio is the engine as the window sees it. The window opens before the engine is ready; every method but Generate returns
-// at once, from any goroutine, before and after.
+// Studio is the engine as the window sees it. The window opens before the engine is ready; every method but OpenModel and Generate
+// returns at once, from any goroutine, before and after.
 type Studio interface {
-	// Ready is closed when the engine has started. Models and Device may change then, and not later but for Device's bytes.
+	// Ready is closed when the engine has started. Device may change then, and not later but for its bytes.
 	Ready() <-chan struct{}
-	Models() []pipeline.ModelInfo // best first; may be empty before Ready
+	// Models are what Generate can be asked for, each under a name of its own, best first; there may be none before Ready. Of a model
+	// that was not opened yet nothing but the name is known: its width is 0.
+	Models() []pipeline.ModelInfo
+	// OpenModel opens a model of that list and says what it wants; before Ready it waits.
+	OpenModel(ctx context.Context, name string) (pipeline.ModelInfo, error)
+	// SetEntries says what the model manager knows: Models then lists those of it that make pictures, and prompts find its adapters
+	// and learned words.
+	SetEntries(entries []modelstore.Entry)
+	// NameOf is the name under which Models lists the model of a path.
+	NameOf(path string) (string, bool)
 	Samplers() []Named
 	Schedules() []Named
 	SchedulesFor(sampler string) []Named // those of Schedules that a sampler takes, in the same order; never empty

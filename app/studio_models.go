@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"atelier/app/modelstore"
+	"atelier/models/pipeline"
+)
+
+// choice is a model that the window offers.
+type choice struct {
+	info pipeline.ModelInfo // with the name alone while it was not opened
+	path string             // of its file or folder; empty for the built-in model
+	base bool               // training can start from it
+	own  bool               // it was trained here, and need not be known to the model manager yet
+}
+
+// Models lists the models that can be asked for.
+func (s *studio) Models() []pipeline.ModelInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]pipeline.ModelInfo, len(s.models))
+	for i, c := range s.models {
+		out[i] = c.info
+	}
+	return out
+}
+
+// OpenModel opens a model of the list and says what it wants.
+func (s *studio) OpenModel(ctx context.Context, name string) (pipeline.ModelInfo, error) {
+	if err := s.started(ctx); err != nil {
+		return pipeline.ModelInfo{}, err
+	}
+	if err := s.busy.take(ctx); err != nil { // another model may have to make room
+		return pipeline.ModelInfo{}, err
+	}
+	defer s.busy.leave()
+	pipe, err := s.pipe(name)
+	if err != nil {
+		return pipeline.ModelInfo{}, err
+	}
+	info := pipe.Info()
+	info.Name = name
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.models {
+		if s.models[i].info.Name == name {
+			s.models[i].info = info
+		}
+	}
+	return info, nil
+}
+
+// pipe opens the model of a name, with room made by closing others but the built-in one. The caller has the turn.
+func (s *studio) pipe(name string) (pipeline.Pipeline, error) {
+	s.mu.Lock()
+	at := slices.IndexFunc(s.models, func(c choice) bool { return c.info.Name == name })
+	path := ""
+	if at >= 0 {
+		path = s.models[at].path
+	}
+	s.mu.Unlock()
+	if at < 0 && name != "" {
+		return nil, fmt.Errorf("the model %s is not in the list any more; choose another one", name)
+	}
+	s.pipes.Only("", path)
+	pipe, err := s.pipes.Get(path)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := pipe.(*pipeline.Text2Image); ok {
+		t.SetLoRAFolders(s.folders("loras")...)
+		t.SetEmbeddingFolders(s.folders("embeddings")...)
+	}
+	return pipe, nil
+}
+
+// SetEntries takes over what the model manager knows.
+func (s *studio) SetEntries(entries []modelstore.Entry) {
+	here := map[string]bool{"": true}
+	folders := map[string][]string{}
+	for _, e := range entries {
+		kind := map[modelstore.Kind]string{modelstore.LoRA: "loras", modelstore.Embedding: "embeddings"}[e.Kind]
+		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
+			folders[kind] = append(folders[kind], dir)
+		}
+		if e.Kind == modelstore.Checkpoint && e.Usable() {
+			here[e.Path] = true
+			s.offer(e.Name, e.Path)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linked = folders
+	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
+}
+
+// NameOf is the name under which a model is in the list.
+func (s *studio) NameOf(path string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.models {
+		if c.path == path {
+			return c.info.Name, true
+		}
+	}
+	return "", false
+}
+
+// offer puts a model into the list under a name of its own, unless it is there; it gives the name.
+func (s *studio) offer(name, path string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := func(name string) bool {
+		return slices.ContainsFunc(s.models, func(c choice) bool { return c.info.Name == name })
+	}
+	for _, c := range s.models {
+		if c.path == path {
+			return c.info.Name
+		}
+	}
+	own := name
+	for i := 2; taken(own); i++ {
+		own = fmt.Sprintf("%s (%d)", name, i)
+	}
+	_, err := os.Stat(filepath.Join(path, "model_index.json"))
+	s.models = append(s.models, choice{info: pipeline.ModelInfo{Name: own}, path: path, base: err == nil})
+	return own
+}
