@@ -300,7 +300,7 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := catalog.Open(c.Control, catalog.Options{})
+	m, err := catalog.Open(engine.ModelPath(c.Control), catalog.Options{})
 	if err != nil {
 		return nil, err
 	}

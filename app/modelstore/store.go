@@ -431,6 +431,25 @@ func (s *Store) Find(name string) (Entry, error) {
 	return Entry{}, fmt.Errorf("there is no model %s among the %d known ones; see them with models list, or look again with models scan", name, len(all))
 }
 
+// FoldersOf lists the folders that hold usable models of a kind, the studio's own first, each once.
+func (s *Store) FoldersOf(kind Kind) []string {
+	var list []string
+	for _, e := range s.Entries() {
+		if dir := filepath.Dir(e.Path); e.Kind == kind && e.Usable() && !slices.Contains(list, dir) {
+			list = append(list, dir)
+		}
+	}
+	own := s.Own()
+	theirs := slices.DeleteFunc(slices.Clone(list), func(dir string) bool { return within(own, dir) })
+	return append(slices.DeleteFunc(list, func(dir string) bool { return !within(own, dir) }), theirs...)
+}
+
+// within reports whether a path lies in a folder.
+func within(folder, path string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
 // Token signs the person in at a host: as the environment says (HF_TOKEN for Hugging Face, ATELIER_TOKEN_ and the host's name in capitals
 // with _ for what is no letter or digit), or else as was chosen. It is download.Options' Token.
 func (s *Store) Token(host string) string {

@@ -184,7 +184,7 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 	at := func(path string) string { return filepath.Join(root, filepath.FromSlash(path)) }
 	// A1111
 	put(t, "lora/kohya.safetensors", at("webui/models/Lora/deep/down/kohya.safetensors"))
-	put(t, "gan/rrdb.safetensors", at("webui/models/ESRGAN/4x.safetensors"))
+	put(t, "gan/rrdb.pth", at("webui/models/ESRGAN/4x.pth"))
 	put(t, "sd15/textual_inversion/my-style.safetensors", at("webui/embeddings/my-style.safetensors"))
 	write(t, at("webui/models/Stable-diffusion/page.safetensors"), []byte("<!DOCTYPE html><html>sign in</html>"))
 	write(t, at("webui/models/Stable-diffusion/notes.txt"), []byte("no model"))
@@ -253,6 +253,12 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 	whole := named(t, entries, "org/whole")
 	if whole.Family != SD1 || whole.Memory.Bytes <= 0 || whole.Memory.Least > whole.Memory.Bytes || whole.Params == 0 || whole.Format != "diffusers" {
 		t.Errorf("whole model: %+v", whole)
+	}
+	if got := s.FoldersOf(Embedding); !slices.Contains(got, at("webui/embeddings")) || !slices.Contains(got, at("elsewhere/words")) || len(got) != 2 {
+		t.Errorf("learned words are in %q", got)
+	}
+	if got := s.FoldersOf(Unknown); len(got) != 0 {
+		t.Errorf("unknown models are in %q", got)
 	}
 	var told []string
 	for _, p := range problems {
@@ -365,7 +371,7 @@ func TestBrokenModelsSayWhatIsWrong(t *testing.T) {
 	}
 	f.Close()
 	os.Rename(unet+".new", unet)
-	whole, _ := os.ReadFile(filepath.Join(testdata, "gan/rrdb.safetensors"))
+	whole, _ := os.ReadFile(filepath.Join(testdata, "lora/kohya.safetensors"))
 	write(t, filepath.Join(dir, "short.safetensors"), whole[:len(whole)/2])
 	tensors(t, filepath.Join(dir, "strange.safetensors"), nil, map[string][]int{"something.weight": {2, 2}})
 	write(t, filepath.Join(dir, "part-00001-of-00002.safetensors"), whole)
@@ -517,7 +523,7 @@ func TestImportAndRemove(t *testing.T) {
 	if _, err := s.Import(ctx, Import{Path: e.Path}, nil); err == nil {
 		t.Error("its own file was brought in")
 	}
-	vae := put(t, "gan/rrdb.safetensors", filepath.Join(dir, "big.safetensors"))
+	vae := put(t, "gan/rrdb.pth", filepath.Join(dir, "big.pth"))
 	if e, err = s.Import(ctx, Import{Path: vae, Link: true}, nil); err != nil {
 		t.Fatal(err)
 	}
