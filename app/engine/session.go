@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -97,6 +98,16 @@ func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 	helpers(pipe)
 	p.open[name] = &opened{m, pipe}
 	return pipe, nil
+}
+
+// Vocabulary is the folder whose vocabulary an open model reads words with, where that is not the model's own; else "".
+func (p *Pipelines) Vocabulary(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.open[name]; o != nil && o.model.Tokenizer != nil && filepath.IsAbs(o.model.TokenizerDir) {
+		return o.model.TokenizerDir
+	}
+	return ""
 }
 
 // Only closes what is open under other names than these. Nothing of it may be running.
