@@ -109,6 +109,10 @@ func (e *Entry) identifyGGUF() bool {
 		Title: head.values["general.name"], Author: head.values["general.author"], Licence: licenceName(head.values["general.license"]),
 		LicenceURL: head.values["general.license.link"], Description: head.values["general.description"],
 	})
+	if arch := head.values["general.architecture"]; arch == "t5" || arch == "t5encoder" {
+		e.Kind, e.Family, e.Problem = TextEncoder, "T5", "it is a T5 text encoder, which this version does not run"
+		return true
+	}
 	if !head.language() {
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -248,6 +249,10 @@ func (s *Store) Unlink(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries = slices.DeleteFunc(s.entries, func(e Entry) bool { return e.Folder == f.Path })
+	maps.DeleteFunc(s.cache.Models, func(_ string, c cached) bool { return c.Folder == f.Path })
+	if err := s.cache.write(s.o.Cache); err != nil {
+		return fmt.Errorf("the list of models could not be kept in %s: %s", s.o.Cache, disk.Reason(err))
+	}
 	return s.change(func(c *choices) {
 		c.Linked = slices.DeleteFunc(c.Linked, func(l string) bool { return l == f.Path })
 		if slices.Contains(s.usual(), f.Path) {

@@ -210,6 +210,8 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 	putTree(t, "sd15/model", at("hub/models--org--whole/snapshots/333"))
 	write(t, at("hub/models--org--whole/refs/main"), []byte("333\n"))
 	os.MkdirAll(at("hub/models--org--none"), 0o755)
+	write(t, at("comfy/models/text_encoders/t5.gguf"), gguf(map[string]string{"general.architecture": "t5encoder"}, "enc.blk.0.attn_q.weight", 12))
+	os.MkdirAll(at("comfy/models/checkpoints"), 0o755)
 	// LM Studio
 	write(t, at("lm/models/publisher/model/chat-Q4.gguf"), gguf(map[string]string{"general.architecture": "llama", "general.name": "Chat", "general.license": "apache-2.0"}, "blk.0.attn_q.weight", 23))
 	for _, name := range []string{"webui", "comfy", "hub", "lm"} {
@@ -226,7 +228,7 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 		"kohya": {LoRA, A1111, ""}, "4x": {Upscaler, A1111, ""}, "my-style": {Embedding, A1111, ""}, "page": {Checkpoint, A1111, "web page"},
 		"taesd_decoder": {TAESD, ComfyUI, ""}, "edges": {ControlNet, ComfyUI, ""}, "flux": {UNet, ComfyUI, "FLUX"}, "peft": {LoRA, ComfyUI, ""},
 		"other": {LoRA, ComfyUI, ""}, "cat-toy": {Embedding, ComfyUI, ""}, "pytorch_lora_weights": {LoRA, HuggingFace, ""},
-		"org/whole": {Checkpoint, HuggingFace, ""}, "chat-Q4": {LLM, LMStudio, ""},
+		"org/whole": {Checkpoint, HuggingFace, ""}, "chat-Q4": {LLM, LMStudio, ""}, "t5": {TextEncoder, ComfyUI, "T5"},
 	} {
 		e := named(t, entries, name)
 		if e.Kind != want.kind || e.Program != want.program || (want.problem == "") != (e.Problem == "") || !strings.Contains(e.Problem, want.problem) || strings.Contains(e.Problem, "\n") {
@@ -236,7 +238,7 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 			t.Errorf("%s: size %d, modified %q", name, e.Size, e.Modified)
 		}
 	}
-	if len(entries) != 13 {
+	if len(entries) != 14 {
 		t.Errorf("%d entries", len(entries))
 		for _, e := range entries {
 			t.Log(e.Path, e.Kind)
@@ -576,6 +578,9 @@ func TestImportAndRemove(t *testing.T) {
 	}
 	if err := s.Unlink(dir); err == nil {
 		t.Error("unlinked twice")
+	}
+	if later, err := Open(s.o); err != nil || len(later.Entries()) != 0 {
+		t.Errorf("a later start still lists %v, %v", later.Entries(), err)
 	}
 	if entries, _ = scan(t, s); len(entries) != 0 {
 		t.Errorf("%v", entries)
