@@ -410,7 +410,10 @@ func (c *modelsCatalogueCmd) Run() error {
 }
 
 type modelsDownloadCmd struct {
-	Name   []string `arg:"" optional:"" help:"Names from models catalogue; none goes on with what was interrupted."`
+	Name   []string `arg:"" optional:"" help:"Names from models catalogue, or the address of a model file; none goes on with what was interrupted. ATELIER_MODEL_SOURCE names a mirror of the catalogue's hosts."`
+	SHA256 string   `name:"sha256" placeholder:"HEX" help:"For an address: what the file is checked by."`
+	Size   int64    `placeholder:"BYTES" help:"For an address: how long the file is."`
+	SaveAs string   `placeholder:"FILE" help:"For an address: the file's name, where the address does not end in one."`
 	Accept bool     `name:"accept-licence" aliases:"accept-license" help:"Accept the licences, which models catalogue shows."`
 	Limit  int64    `placeholder:"KB" help:"Most kilobytes a second, 0 for what was chosen before; −1 for no limit." default:"0"`
 	JSON   bool     `name:"json" help:"Print one JSON array."`
@@ -449,6 +452,9 @@ func (c *modelsDownloadCmd) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w; what has come is kept: go on with models download", ctx.Err())
 		}
+		if err == nil {
+			st.Path, err = s.Settle(st.Path)
+		}
 		failed = errors.Join(failed, err)
 		list = append(list, fetched{st.Path, st.Have, st.SHA256, st.State, message(err)})
 	}
@@ -461,9 +467,9 @@ func (c *modelsDownloadCmd) Run(ctx context.Context) error {
 	}
 	for _, f := range list {
 		if f.Error == "" {
-			checked := "its contents were not checked, for the catalogue has no hash"
+			checked := "its contents were not checked, for there is no SHA-256 to compare with"
 			if f.SHA256 != "" {
-				checked = "SHA-256 as in the catalogue"
+				checked = "SHA-256 as expected"
 			}
 			fmt.Printf("%s: %s, %s\n", f.Path, compute.FormatBytes(f.Bytes), checked)
 		}
@@ -515,6 +521,14 @@ func (c *modelsDownloadCmd) requests(s *modelstore.Store) ([]download.Request, e
 	}
 	var list []download.Request
 	for _, name := range c.Name {
+		if strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://") {
+			r, err := s.Direct(name, c.SaveAs, c.Size, c.SHA256)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, r)
+			continue
+		}
 		offer, err := modelstore.FindOffer(name)
 		if err != nil {
 			return nil, err

@@ -701,6 +701,30 @@ func TestDownloadFromTheCatalogue(t *testing.T) {
 	}
 }
 
+func TestDirectDownloadFindsItsPlace(t *testing.T) {
+	s := newStore(t)
+	for _, address := range []string{"https://h/x.zip", "https://h/", "https://h/..", "https://h/api/download/123", "://"} {
+		if r, err := s.Direct(address, "", 0, ""); err == nil {
+			t.Errorf("%s would go to %s", address, r.Path)
+		}
+	}
+	if r, err := s.Direct("https://h/x", "../x.safetensors", 0, ""); err == nil {
+		t.Errorf("it would go to %s", r.Path)
+	}
+	r, err := s.Direct("https://h/api/123?type=Model", "k.safetensors", 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "lora/kohya.safetensors", r.Path)
+	if got, err := s.Settle(r.Path); err != nil || got != filepath.Join(s.Own(), "loras", "k.safetensors") || !isFile(got) || isFile(r.Path) {
+		t.Errorf("%s, %v", got, err)
+	}
+	put(t, "lora/peft.safetensors", r.Path) // the name is taken
+	if got, err := s.Settle(r.Path); err == nil || got != r.Path || !isFile(got) {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
 func TestTokens(t *testing.T) {
 	s := newStore(t)
 	if err := s.SetToken("models.example:8080", "secret"); err != nil {
