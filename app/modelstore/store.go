@@ -385,7 +385,7 @@ func (s *Store) entry(c candidate) (Entry, bool) {
 		s.cache.Models[c.path] = cached{Stamp: key, Weights: c.weights(), Entry: e}
 		s.mu.Unlock()
 	}
-	e.Program, e.Folder, e.Source = c.link.Program, c.link.Path, c.place.source
+	e.Program, e.Folder, e.Source = c.link.Program, c.link.Path, c.source()
 	return e, !e.loose()
 }
 

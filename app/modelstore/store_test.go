@@ -243,11 +243,11 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 		}
 	}
 	hf := named(t, entries, "pytorch_lora_weights")
-	if hf.Source != "org/adapter@main" || hf.Licence != "CreativeML Open RAIL++-M" || hf.Base != "stabilityai/sdxl" || !slices.Equal(hf.Triggers, []string{"a photo of sks"}) {
+	if hf.Source != "org/adapter@main" || hf.Title != "org/adapter" || hf.Licence != "CreativeML Open RAIL++-M" || hf.Base != "stabilityai/sdxl" || !slices.Equal(hf.Triggers, []string{"a photo of sks"}) {
 		t.Errorf("from the cache: %+v", hf)
 	}
 	chat := named(t, entries, "chat-Q4")
-	if chat.Title != "Chat" || chat.Licence != "Apache-2.0" || chat.DType != "IQ4_XS" || chat.Params != 2048 || chat.Note != notUsed || chat.Family != "llama" {
+	if chat.Title != "Chat" || chat.Licence != "Apache-2.0" || chat.DType != "IQ4_XS" || chat.Params != 2048 || chat.Note != notUsed || chat.Family != "llama" || chat.Source != "publisher/model" {
 		t.Errorf("language model: %+v", chat)
 	}
 	whole := named(t, entries, "org/whole")
@@ -331,11 +331,22 @@ func TestOnlyWhatChangedIsOpened(t *testing.T) {
 	if scan(t, again); opened != 2 {
 		t.Errorf("after a change opened %d times", opened)
 	}
+	if _, err := again.Hash(context.Background(), model, nil); err != nil {
+		t.Fatal(err)
+	}
+	data, _ := os.ReadFile(s.o.Cache)
+	write(t, s.o.Cache, bytes.Replace(data, []byte(thisProgram()), []byte("another build"), 1))
+	if again, err = Open(s.o); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := scan(t, again); opened != 3 || len(list) != 1 || list[0].SHA256 == "" {
+		t.Errorf("by another build opened %d times; %+v", opened, list)
+	}
 	write(t, s.o.Cache, []byte("{damaged"))
 	if s, err = Open(s.o); err != nil {
 		t.Fatal(err)
 	}
-	if scan(t, s); opened != 3 {
+	if scan(t, s); opened != 4 {
 		t.Errorf("after the cache was lost opened %d times", opened)
 	}
 	os.RemoveAll(model)
