@@ -133,6 +133,7 @@ type made struct {
 	Strong  float64            `json:"strength,omitempty"`
 	Control string             `json:"control,omitempty"`
 	Warn    []string           `json:"warnings,omitempty"`
+	Words   string             `json:"vocabulary,omitempty"` // the folder it is from, where the model has none of its own
 }
 
 type madeLora struct {
@@ -190,7 +191,7 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
 	}
 	m := c.summary(res)
-	m.Health = e.Status().Health
+	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(c.Model)
 	if m.Files, err = save(res, c.Out); err != nil {
 		return err
 	}
@@ -204,6 +205,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	}
 	for _, w := range res.Warnings {
 		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
+	if m.Words != "" {
+		fmt.Printf("vocabulary from %s\n", m.Words)
 	}
 	for i, f := range m.Files {
 		fmt.Printf("%s  seed %d\n", f, m.Seeds[i])
@@ -354,7 +358,7 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := catalog.Open(c.Control, catalog.Options{})
+	m, err := catalog.Open(engine.ModelPath(c.Control), catalog.Options{})
 	if err != nil {
 		return nil, err
 	}
