@@ -101,10 +101,11 @@ type studio struct {
 
 	store *modelstore.Store
 
-	mu      sync.Mutex
-	models  []choice            // that can be asked for, best first
-	linked  map[string][]string // folders with adapters and learned words, by kind
-	failure error
+	mu       sync.Mutex
+	models   []choice            // that can be asked for, best first
+	adapters []ui.Named          // that prompts can name
+	linked   map[string][]string // folders with adapters and learned words, by kind
+	failure  error
 
 	busy turn // taken by a job, and by each case of the self-check
 }

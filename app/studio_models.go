@@ -8,7 +8,9 @@ import (
 	"slices"
 
 	"atelier/app/modelstore"
+	"atelier/models/catalog"
 	"atelier/models/pipeline"
+	"atelier/ui"
 )
 
 // choice is a model that the window offers.
@@ -83,7 +85,11 @@ func (s *studio) pipe(name string) (pipeline.Pipeline, error) {
 func (s *studio) SetEntries(entries []modelstore.Entry) {
 	here := map[string]bool{"": true}
 	folders := map[string][]string{}
+	var adapters []ui.Named
 	for _, e := range entries {
+		if words := wordsFor(e); words != "" && e.Problem == "" {
+			adapters = append(adapters, ui.Named{ID: words, Label: e.Name})
+		}
 		kind := map[modelstore.Kind]string{modelstore.LoRA: "loras", modelstore.Embedding: "embeddings"}[e.Kind]
 		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
 			folders[kind] = append(folders[kind], dir)
@@ -93,10 +99,58 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 			s.offer(e.Name, e.Path)
 		}
 	}
+	for _, path := range s.generators(here) {
+		here[path] = true
+		s.offer(filepath.Base(path), path)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.linked = folders
+	s.linked, s.adapters = folders, adapters
 	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
+}
+
+// wordsFor is what a prompt says to have an adapter or a learned word; empty for other models.
+func wordsFor(e modelstore.Entry) string {
+	switch e.Kind {
+	case modelstore.LoRA:
+		words := "<lora:" + stem(e.Path) + ":1>"
+		if len(e.Triggers) > 0 {
+			words = e.Triggers[0] + " " + words
+		}
+		return words
+	case modelstore.Embedding:
+		return stem(e.Path)
+	}
+	return ""
+}
+
+// Adapters lists what prompts can name.
+func (s *studio) Adapters() []ui.Named {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.adapters
+}
+
+// generators finds the small models of the studio's own folder that make a picture in one step, which other programs have no name for.
+func (s *studio) generators(known map[string]bool) []string {
+	configs, err := filepath.Glob(filepath.Join(s.store.Own(), "checkpoints", "*", "config.json"))
+	if err != nil {
+		return nil // the folder's name has characters of a pattern
+	}
+	var out []string
+	for _, config := range configs {
+		path := filepath.Dir(config)
+		if known[path] {
+			continue
+		}
+		if m, err := catalog.Open(path, catalog.Options{}); err == nil {
+			if m.Generator.Here() {
+				out = append(out, path)
+			}
+			m.Close()
+		}
+	}
+	return out
 }
 
 // NameOf is the name under which a model is in the list.

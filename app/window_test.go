@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 	"os"
 	"os/exec"
@@ -17,6 +19,7 @@ import (
 
 	"atelier/app/library"
 	"atelier/app/settings"
+	"atelier/app/training"
 )
 
 // programDir is where program builds; TestMain removes it.
@@ -244,5 +247,105 @@ func checkHeartbeat(t *testing.T, path string, begin, end time.Time) {
 	t.Logf("%d heartbeats in %v: median %v, 95th percentile %v, worst %v", len(waits), end.Sub(begin).Round(time.Millisecond), waits[len(waits)/2], p95, waits[len(waits)-1])
 	if p95 > 200*time.Millisecond {
 		t.Errorf("the main thread answered after %v at the 95th percentile", p95)
+	}
+}
+
+// TestTrainInTheWindow trains as a person would: the Train workspace, a folder of pictures, Train, some steps, Esc; and the window
+// answers all the while.
+func TestTrainInTheWindow(t *testing.T) {
+	bin := mustProgram(t)
+	d := newDesk(t, 1280, 800)
+	beats := filepath.Join(d.dir, "beats")
+	leaveSettings(t, d.dir)
+	folder, err := os.MkdirTemp("", "dots") // a path without capitals, which are not typed reliably
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	drawDots(t, folder, 12)
+	d.start(bin, "ATELIER_HEARTBEAT="+beats)
+	d.window(20 * time.Second)
+	d.wait(20*time.Second, "a drawn window", func() bool { return distinct(d.screen()) > 20 })
+
+	d.do("key", "alt+2")
+	time.Sleep(time.Second)
+	d.do("mousemove", "160", "91", "click", "1")
+	time.Sleep(500 * time.Millisecond)
+	d.do("type", "--delay", "30", folder)
+	time.Sleep(300 * time.Millisecond)
+	d.do("key", "Return")
+	amber := func(x, y int) bool { // the Train button is live
+		c := d.screen().RGBAAt(x, y)
+		return c.R > 200 && c.G > 130 && c.G < 190 && c.B < 100
+	}
+	d.wait(20*time.Second, "a live Train button", func() bool { return amber(80, 743) })
+	d.wait(20*time.Second, "the sheet of pictures", func() bool { return reddish(d.screen()) > 3000 })
+
+	begin := time.Now()
+	d.do("mousemove", "200", "743", "click", "1")
+	run := filepath.Join(d.dir, ".local", "share", "atelier", "training", filepath.Base(folder))
+	steps := func() int {
+		events, err := training.ReadLog(filepath.Join(run, "log.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, e := range events {
+			if e.What == training.EventStep {
+				n++
+			}
+		}
+		return n
+	}
+	d.wait(4*time.Minute, "three steps", func() bool { return steps() >= 3 })
+	if amber(80, 743) {
+		t.Error("the Train button is still there while a training runs")
+	}
+	d.do("key", "Escape")
+	d.wait(time.Minute, "a saved state and the Train button", func() bool {
+		_, err := os.Stat(filepath.Join(run, "state.safetensors"))
+		return err == nil && amber(80, 743)
+	})
+	end, made := time.Now(), steps()
+	time.Sleep(2 * time.Second)
+	if n := steps(); n != made {
+		t.Errorf("%d more steps after Esc", n-made)
+	}
+	d.program.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-d.ended:
+		if err != nil {
+			t.Errorf("quitting: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the program did not quit within 20 s")
+	}
+	checkHeartbeat(t, beats, begin, end)
+}
+
+// drawDots makes n pictures of a red disc on clear ground, each with its caption.
+func drawDots(t *testing.T, folder string, n int) {
+	t.Helper()
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		img := image.NewNRGBA(image.Rect(0, 0, 96, 96))
+		cx, cy, r := 40+i, 50-i, 20+2*i
+		for y := range 96 {
+			for x := range 96 {
+				if (x-cx)*(x-cx)+(y-cy)*(y-cy) < r*r {
+					img.SetNRGBA(x, y, color.NRGBA{210, 30, uint8(3 * i), 255})
+				}
+			}
+		}
+		name := filepath.Join(folder, fmt.Sprintf("dot-%02d", i))
+		f, err := os.Create(name + ".png")
+		if err == nil {
+			err = errors.Join(png.Encode(f, img), f.Close(), os.WriteFile(name+".txt", []byte("a red dot, flat"), 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

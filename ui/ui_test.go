@@ -15,7 +15,9 @@ import (
 	"fyne.io/fyne/v2/test"
 
 	"atelier/app/library"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
+	"atelier/app/training"
 	"atelier/models/pipeline"
 	"atelier/ui/kit"
 )
@@ -24,6 +26,7 @@ import (
 type engine struct {
 	ready   chan struct{}
 	running chan struct{} // gets a token when a job starts
+	runs    string        // folder of trainings
 
 	mu     sync.Mutex
 	status DeviceStatus
@@ -40,6 +43,22 @@ func (e *engine) Device() DeviceStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.status
+}
+
+func (e *engine) OpenModel(context.Context, string) (pipeline.ModelInfo, error) {
+	return e.Models()[0], nil
+}
+func (e *engine) Adapters() []Named             { return nil }
+func (e *engine) SetEntries([]modelstore.Entry) {}
+func (e *engine) NameOf(string) (string, bool)  { return "", false }
+func (e *engine) TrainingFolder() string        { return e.runs }
+func (e *engine) Bases() []Named                { return []Named{{ID: "sticker", Label: "sticker"}} }
+func (e *engine) Train(ctx context.Context, _ *training.Run, _ func(training.Event)) (*training.Outcome, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+func (e *engine) Adopt(context.Context, *training.Outcome) (Use, error) {
+	return Use{Words: "<lora:x:1>"}, nil
 }
 
 func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request, _ func(pipeline.Progress)) (*pipeline.Result, error) {
@@ -73,9 +92,17 @@ func newBench(t *testing.T) *bench {
 	a.Settings().SetTheme(kit.NewTheme("dark"))
 	b := &bench{t: t, path: filepath.Join(t.TempDir(), "settings.json"), main: make(chan func(), 100000), closed: make(chan struct{}),
 		beats:  make(chan time.Duration, 100000),
-		engine: &engine{ready: make(chan struct{}), running: make(chan struct{}, 10), status: DeviceStatus{Name: "OpenGL 4.5 llvmpipe", Health: "checked", OK: true, UsedBytes: 38e6, TotalBytes: 2e9}}}
+		engine: &engine{runs: t.TempDir(), ready: make(chan struct{}), running: make(chan struct{}, 10), status: DeviceStatus{Name: "OpenGL 4.5 llvmpipe", Health: "checked", OK: true, UsedBytes: 38e6, TotalBytes: 2e9}}}
 	b.store = settings.Open(b.path)
-	b.shell = newShell(a, Options{Studio: b.engine, Settings: b.store, Library: library.New(t.TempDir()), Version: "atelier 1",
+	home := t.TempDir()
+	store, err := modelstore.Open(modelstore.Options{Config: filepath.Join(home, "models.json"), Cache: filepath.Join(home, "cache.json"), Home: home})
+	if err == nil {
+		err = store.SetOwn(filepath.Join(home, "models"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.shell = newShell(a, Options{Studio: b.engine, Trainer: b.engine, Models: store, Settings: b.store, Library: library.New(t.TempDir()), Version: "atelier 1",
 		Close: func() { close(b.closed) }, Heartbeat: func(d time.Duration) { b.beats <- d }}, func(f func()) { b.main <- f })
 	b.window.Resize(fyne.NewSize(1280, 800))
 	t.Cleanup(func() {
@@ -170,7 +197,9 @@ func firstEntry(o fyne.CanvasObject) fyne.Focusable {
 func TestPlacesAndKeys(t *testing.T) {
 	b := newBench(t)
 	const ctrl, alt = fyne.KeyModifierShortcutDefault, fyne.KeyModifierAlt
-	visible := func() (image, settings bool) { return b.places[0].content.Visible(), b.places[1].content.Visible() }
+	visible := func() (image, settings bool) {
+		return b.places[0].content.Visible(), b.places[len(b.places)-1].content.Visible()
+	}
 	if i, s := visible(); !i || s {
 		t.Errorf("start: image %v, settings %v", i, s)
 	}
@@ -182,7 +211,7 @@ func TestPlacesAndKeys(t *testing.T) {
 	if i, s := visible(); !i || s {
 		t.Errorf("Esc: image %v, settings %v", i, s)
 	}
-	test.Tap(b.places[1].button)
+	test.Tap(b.places[len(b.places)-1].button)
 	b.shortcut(alt, fyne.Key1)
 	if i, s := visible(); !i || s {
 		t.Errorf("Alt+1: image %v, settings %v", i, s)
@@ -190,6 +219,54 @@ func TestPlacesAndKeys(t *testing.T) {
 	b.shortcut(ctrl, fyne.KeyB)
 	if !b.store.Get().Window.SessionHidden {
 		t.Error("Ctrl+B hides the session and remembers it")
+	}
+}
+
+func TestEveryWorkspaceHasItsKeys(t *testing.T) {
+	b := newBench(t)
+	const ctrl, alt = fyne.KeyModifierShortcutDefault, fyne.KeyModifierAlt
+	for i, key := range []fyne.KeyName{fyne.Key1, fyne.Key2, fyne.Key3} {
+		b.shortcut(alt, key)
+		for k, p := range b.places {
+			if p.content.Visible() != (k == i) || p.bar.Visible() != (k == i) {
+				t.Errorf("Alt+%d: %s visible %v", i+1, p.name, p.content.Visible())
+			}
+		}
+	}
+	b.shortcut(ctrl, fyne.KeyF)
+	if got := b.window.Canvas().Focused(); got == nil {
+		t.Error("Ctrl+F puts the caret into the search")
+	}
+	b.open(trainPlace)
+	b.shortcut(ctrl, fyne.KeyReturn)
+	if text := b.tips.Shown(); !strings.Contains(text, "Choose the pictures first") {
+		t.Errorf("Ctrl+Enter without pictures says %q", text)
+	}
+	if !b.queue.Idle() {
+		t.Error("Ctrl+Enter in Train makes no picture")
+	}
+}
+
+func TestWhatIsDroppedGoesWhereItBelongs(t *testing.T) {
+	b := newBench(t)
+	folder := t.TempDir()
+	b.dropped([]string{folder})
+	b.until("the refusal of an empty folder", func() bool { return b.current == trainPlace })
+	b.dropped([]string{filepath.Join(folder, "model.safetensors")})
+	if b.current != modelsPlace {
+		t.Errorf("a model file is dropped on place %d", b.current)
+	}
+}
+
+func TestUseGoesToTheImageWorkspace(t *testing.T) {
+	b := newBench(t)
+	b.open(trainPlace)
+	b.use(Use{Words: "<lora:x:1>"})
+	b.use(Use{Words: "<lora:x:1>"})
+	e := firstEntry(b.places[imagePlace].content).(interface{ SelectedText() string })
+	b.window.Canvas().Focused().(fyne.Shortcutable).TypedShortcut(&fyne.ShortcutSelectAll{})
+	if got := e.SelectedText(); b.current != imagePlace || got != "<lora:x:1>" {
+		t.Errorf("place %d, prompt %q", b.current, got)
 	}
 }
 
@@ -267,7 +344,7 @@ func TestHeartbeatMeasuresWaiting(t *testing.T) {
 
 func TestWhatIsHiddenKeepsNoFocus(t *testing.T) {
 	b := newBench(t)
-	b.open(1)
+	b.open(len(b.places) - 1)
 	b.settings.folder.Focus()
 	if !b.settings.folder.Focused() {
 		t.Fatal("the folder's field does not take the focus")

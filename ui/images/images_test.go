@@ -19,6 +19,7 @@ import (
 
 	"atelier/app/job"
 	"atelier/app/library"
+	"atelier/app/modelstore"
 	"atelier/app/settings"
 	"atelier/models/pipeline"
 	"atelier/ui/kit"
@@ -27,11 +28,12 @@ import (
 
 // engine answers requests under the test's control.
 type engine struct {
-	ready  chan struct{}
-	models []pipeline.ModelInfo
-	steps  chan struct{} // one token lets a job do one step; closed: all at once
-	mu     sync.Mutex
-	asked  []pipeline.Request
+	ready    chan struct{}
+	models   []pipeline.ModelInfo
+	adapters []studio.Named
+	steps    chan struct{} // one token lets a job do one step; closed: all at once
+	mu       sync.Mutex
+	asked    []pipeline.Request
 }
 
 func (e *engine) Ready() <-chan struct{}       { return e.ready }
@@ -49,6 +51,16 @@ func (e *engine) SchedulesFor(sampler string) []studio.Named {
 	return e.Schedules()
 }
 func (e *engine) Device() studio.DeviceStatus { return studio.DeviceStatus{Name: "test", OK: true} }
+
+func (e *engine) OpenModel(_ context.Context, name string) (pipeline.ModelInfo, error) {
+	if name == "broken" {
+		return pipeline.ModelInfo{}, errors.New("the model broken does not open: its denoiser lacks 3 tensors")
+	}
+	return pipeline.ModelInfo{Name: name, Width: 320, Height: 320, MinSize: 64, MaxSize: 512, SizeStep: 64, Steps: 9, CFG: 5, Sampler: "euler", Schedule: "normal"}, nil
+}
+func (e *engine) Adapters() []studio.Named      { return e.adapters }
+func (e *engine) SetEntries([]modelstore.Entry) {}
+func (e *engine) NameOf(string) (string, bool)  { return "", false }
 
 func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request, say func(pipeline.Progress)) (*pipeline.Result, error) {
 	e.mu.Lock()
@@ -529,5 +541,51 @@ func TestWords(t *testing.T) {
 	}
 	if got := kit.Sentence(errors.New("über alles")); got != "Über alles." {
 		t.Errorf("sentence %q", got)
+	}
+}
+
+func TestModelsOpenWhenTheyAreChosen(t *testing.T) {
+	b := newBench(t, nil)
+	b.engine.models = append(b.engine.models, pipeline.ModelInfo{Name: "found"}, pipeline.ModelInfo{Name: "broken"})
+	b.ModelsChanged()
+	if got := b.form.parameters(); got.Model != "sticker" || got.Width != 256 {
+		t.Errorf("a longer list changed the form to %+v", got)
+	}
+	b.Use(studio.Use{Model: "found", Words: "<lora:soft:1>"})
+	b.until("the model", func() bool { return b.form.parameters().Width == 320 })
+	if got := b.form.parameters(); got.Model != "found" || got.Steps != 9 || got.CFG != 5 || got.Prompt != "<lora:soft:1>" {
+		t.Errorf("form says %+v", got)
+	}
+	b.form.pick(3)
+	b.until("the refusal", func() bool {
+		return b.stage.notice.Text() == "The model broken does not open: its denoiser lacks 3 tensors."
+	})
+	b.form.model.Select(3)
+	b.openModel("broken")
+	b.until("the first model", func() bool { return b.form.parameters().Model == "sticker" })
+	b.engine.models = b.engine.models[:2]
+	b.ModelsChanged()
+	if got := b.form.parameters(); got.Model != "sticker" || len(b.form.models) != 2 {
+		t.Errorf("after models went: %+v, %d models", got, len(b.form.models))
+	}
+}
+
+func TestAdaptersGoIntoThePrompt(t *testing.T) {
+	b := newBench(t, nil)
+	if b.form.adapterRow.Visible() {
+		t.Error("a list of nothing is shown")
+	}
+	b.engine.adapters = []studio.Named{{ID: "ink <lora:ink:1>", Label: "ink"}, {ID: "<lora:oil:1>", Label: "oil"}}
+	b.ModelsChanged()
+	b.form.prompt.SetText("a fox")
+	b.form.adapters.OnChanged(1)
+	b.form.adapters.OnChanged(2)
+	b.form.adapters.OnChanged(1)
+	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1> <lora:oil:1>" || !b.form.adapterRow.Visible() || b.form.adapters.Selected() != 0 {
+		t.Errorf("prompt %q, selected %d", got, b.form.adapters.Selected())
+	}
+	b.Undo(false)
+	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1>" {
+		t.Errorf("after undo: %q", got)
 	}
 }

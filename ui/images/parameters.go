@@ -27,6 +27,8 @@ type form struct {
 
 	prompt, negative *kit.Field
 	negativeFold     *kit.Fold
+	adapters         *kit.Choice // puts words into the prompt; its first entry stands for none
+	adapterRow       *fyne.Container
 	model            *kit.Choice
 	width, height    *kit.Number
 	presets          []*preset
@@ -39,6 +41,8 @@ type form struct {
 	wished           string         // the schedule that was chosen last, also where this sampler does not take it
 	batch            *kit.Number
 	more             *kit.Fold
+	someAdapters     bool
+	oneStep          bool                // the model has no use for what sampling holds
 	sampling         []fyne.CanvasObject // what models that work in one step have no use for
 	seedText         string              // as committed
 	lastSeed         func() (uint64, bool)
@@ -71,6 +75,9 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 	}
 	f.model = kit.NewChoice(tips, kit.Tip{Name: "Model", Key: "↑ ↓", Text: "The trained networks that make the picture."})
 	f.model.OnChanged = func(i int) { f.pick(i) }
+	f.adapters = kit.NewChoice(tips, kit.Tip{Name: "LoRA", Key: "↑ ↓", Text: "Put a LoRA or a learned word of the model manager into the prompt; the number behind its name is its weight."})
+	f.adapterRow = kit.Labelled("LoRA", labelWidth, f.adapters)
+	f.listAdapters()
 	f.buildNumbers()
 	f.buildSeed()
 	f.sampler = kit.NewChoice(tips, kit.Tip{Name: "Sampler", Key: "↑ ↓", Text: "The method that turns noise into a picture step by step; they differ in speed and in character."})
@@ -105,6 +112,7 @@ func (f *form) layout() {
 		kit.Column(kit.Gap, f.prompt, f.negativeFold),
 		kit.Column(kit.Gap,
 			kit.Labelled("Model", labelWidth, f.model),
+			f.adapterRow,
 			sizes,
 			f.presetRow,
 			steps,
@@ -302,14 +310,16 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 		f.wished = m.Schedule
 	}
 	f.offerSchedules(p.Schedule, m.Schedule)
-	f.shapePresets(m)
+	f.oneStep = m.Kind == pipeline.KindGenerator
 	for _, row := range f.sampling {
-		if m.Kind == pipeline.KindGenerator {
+		if f.oneStep {
 			row.Hide()
 		} else {
 			row.Show()
 		}
 	}
+	f.shapePresets(m)
+	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
 }
@@ -406,6 +416,40 @@ func (f *form) opened(m pipeline.ModelInfo) {
 			}
 		}
 	}
+}
+
+// listAdapters offers the adapters and learned words that there are.
+func (f *form) listAdapters() {
+	all := f.studio.Adapters()
+	labels := []string{"Add to the prompt…"}
+	for _, a := range all {
+		labels = append(labels, a.Label)
+	}
+	f.adapters.SetLabels(labels, 0)
+	f.adapters.OnChanged = func(i int) {
+		f.adapters.Select(0)
+		f.insert(all[i-1].ID)
+	}
+	f.someAdapters = len(all) > 0
+	f.showAdapters()
+}
+
+// showAdapters shows the list of adapters where there are some and the model can have them.
+func (f *form) showAdapters() {
+	if f.someAdapters && !f.oneStep {
+		f.adapterRow.Show()
+	} else {
+		f.adapterRow.Hide()
+	}
+}
+
+// insert puts words at the prompt's end, unless they are in it.
+func (f *form) insert(words string) {
+	f.act("", func() {
+		if text := strings.TrimSpace(f.prompt.Text()); words != "" && !strings.Contains(text, words) {
+			f.prompt.SetText(strings.TrimSpace(text + " " + words))
+		}
+	})
 }
 
 // relist takes another list of models over; the chosen one stays, where it is still there.

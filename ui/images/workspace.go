@@ -376,11 +376,7 @@ func (w *Workspace) reuse(m *made, what reuse) {
 // Use puts something that was trained or found to use: it chooses a model, and puts words into the prompt unless they are there.
 func (w *Workspace) Use(u studio.Use) {
 	f := w.form
-	f.act("", func() {
-		if text := strings.TrimSpace(f.prompt.Text()); u.Words != "" && !strings.Contains(text, u.Words) {
-			f.prompt.SetText(strings.TrimSpace(text + " " + u.Words))
-		}
-	})
+	f.insert(u.Words)
 	if u.Model != "" {
 		w.chooseModel(u.Model)
 	}
@@ -389,7 +385,11 @@ func (w *Workspace) Use(u studio.Use) {
 }
 
 // ModelsChanged takes over another list of models.
-func (w *Workspace) ModelsChanged() { w.form.relist(w.config.Studio.Models()) }
+func (w *Workspace) ModelsChanged() {
+	w.form.relist(w.config.Studio.Models())
+	w.form.listAdapters()
+	w.form.content.Refresh()
+}
 
 func (w *Workspace) chooseModel(name string) {
 	w.ModelsChanged()

@@ -33,6 +33,7 @@ const (
 	IconModels   Icon = `<path d="M12 3.5l8 4.2v8.6l-8 4.2-8-4.2V7.7z"/><path d="M4.3 7.9L12 12l7.7-4.1M12 12v8.2"/>`
 	IconPause    Icon = `<path d="M8.5 5.5v13M15.5 5.5v13"/>`
 	IconPlay     Icon = `<path d="M8 5.5l10.5 6.5L8 18.5z"/>`
+	IconRefresh  Icon = `<path d="M19 12a7 7 0 1 1-2.2-5.1"/><path d="M17.5 3.5v4h-4"/>`
 	IconReport   Icon = `<path d="M6 3.5h8.5L18.5 7.5v13H6z"/><path d="M14 3.5V8h4.5M9 12h6.5M9 15.5h6.5"/>`
 	IconCheck    Icon = `<path d="M5 12.5l4.5 4.5L19 7.5"/>`
 	IconSpark    Icon = `<path d="M12 4c.6 5 3 7.4 8 8-5 .6-7.4 3-8 8-.6-5-3-7.4-8-8 5-.6 7.4-3 8-8z"/>`

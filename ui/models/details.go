@@ -124,7 +124,7 @@ func (w *Workspace) row(e modelstore.Entry) kit.Item {
 	if f := familyText(e); f != "" {
 		parts = append(parts, f)
 	}
-	if e.Memory.Bytes > 0 {
+	if e.Memory.Bytes > 0 && e.Kind == modelstore.Checkpoint {
 		parts = append(parts, "needs "+kit.Bytes(e.Memory.Bytes))
 	}
 	if e.Licence != "" {

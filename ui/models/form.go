@@ -78,7 +78,7 @@ func newForm(tips *kit.Tips, do formActions) *form {
 	)
 	link := kit.NewButton(tips, "Link a folder…", kit.Plain, kit.Tip{Name: "Link a folder", Text: "Use the models of A1111, ComfyUI, LM Studio or any other folder where they are; nothing is copied or changed."}, do.link)
 	link.Icon, link.Height = kit.IconPlus, 38
-	scan := kit.NewIconButton(tips, kit.IconReuse, kit.Tip{Name: "Look again", Text: "Look through all folders for models that came or went."}, do.scan)
+	scan := kit.NewIconButton(tips, kit.IconRefresh, kit.Tip{Name: "Look again", Text: "Look through all folders for models that came or went."}, do.scan)
 	scan.Height = 38
 	f.foot = kit.Row(kit.Gap, 0, link, scan)
 	f.count(nil)

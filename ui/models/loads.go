@@ -52,8 +52,25 @@ func (w *Workspace) turned(p page) {
 	w.details.clear(p)
 }
 
-// listOffers shows the catalogue.
-func (w *Workspace) listOffers() {
+// searchOffers picks what of the catalogue has all words of a query, and is of its kind.
+func (w *Workspace) searchOffers(q modelstore.Query) {
+	chosen := ""
+	if i := w.stage.offers.Selected(); i >= 0 && i < len(w.offers) {
+		chosen = w.offers[i].ID
+	}
+	words := strings.Fields(strings.ToLower(q.Words))
+	w.offers = slices.DeleteFunc(modelstore.Catalogue(), func(o modelstore.Offer) bool {
+		text := strings.ToLower(strings.Join([]string{o.Name, o.ID, o.Family, offerKind(o), o.Licence.Name, o.GoodFor}, " "))
+		return q.Kind != "" && o.Kind != q.Kind || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) })
+	})
+	w.listOffers(slices.IndexFunc(w.offers, func(o modelstore.Offer) bool { return o.ID == chosen }))
+	if w.stage.page == pageCatalogue {
+		w.turned(pageCatalogue)
+	}
+}
+
+// listOffers shows the catalogue with one of it chosen, or −1.
+func (w *Workspace) listOffers(selected int) {
 	rows := make([]kit.Item, len(w.offers))
 	for i, o := range w.offers {
 		rows[i] = kit.Item{Title: o.Name, Side: sizeText(o), Icon: iconOf(o.Kind), Detail: strings.Join(nonEmpty(offerKind(o), o.Family, o.Licence.Name), " · ")}
@@ -61,7 +78,7 @@ func (w *Workspace) listOffers() {
 			rows[i].Icon, rows[i].Side = kit.IconCheck, "on this machine"
 		}
 	}
-	w.stage.offers.SetRows(rows, w.stage.offers.Selected())
+	w.stage.offers.SetRows(rows, selected)
 }
 
 func offerKind(o modelstore.Offer) string {
@@ -80,7 +97,7 @@ func sizeText(o modelstore.Offer) string {
 
 // checkOffers finds out which offers are on this machine, off the main thread.
 func (w *Workspace) checkOffers() {
-	offers := w.offers
+	offers := modelstore.Catalogue()
 	w.background(func() {
 		here := map[string]bool{}
 		for _, o := range offers {
@@ -91,7 +108,7 @@ func (w *Workspace) checkOffers() {
 		}
 		w.config.Post(func() {
 			w.here = here
-			w.listOffers()
+			w.listOffers(w.stage.offers.Selected())
 			if i := w.stage.offers.Selected(); i >= 0 && w.stage.page == pageCatalogue {
 				w.showOffer(i)
 			}
@@ -242,6 +259,15 @@ func (w *Workspace) listDownloads() {
 	}
 	if arrived && w.work == nil {
 		w.Scan()
+	}
+	if active > 0 && !w.polling { // a download that connects says nothing of itself
+		w.polling = true
+		time.AfterFunc(time.Second, func() {
+			w.config.Post(func() {
+				w.polling = false
+				w.listDownloads()
+			})
+		})
 	}
 }
 

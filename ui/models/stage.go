@@ -50,7 +50,7 @@ type stageActions struct {
 }
 
 func newStage(tips *kit.Tips, do stageActions) *stage {
-	s := &stage{tips: tips, entries: kit.NewList(true), offers: kit.NewList(true), loads: kit.NewList(true), notice: kit.NewNotice(tips), meter: kit.NewMeter(), opened: do.opened}
+	s := &stage{tips: tips, entries: kit.NewList(true), offers: kit.NewList(true), loads: kit.NewList(true), notice: kit.NewNotice(tips), meter: kit.NewMeter()}
 	s.entries.OnSelect, s.offers.OnSelect, s.loads.OnSelect = do.entry, do.offer, do.load
 	s.empty, s.hint = centred("No models yet", kit.Title, kit.Text), centred("", kit.Body, kit.Secondary)
 	s.first = container.New(middle{}, kit.Column(kit.Gap, s.empty, s.hint))
@@ -79,6 +79,7 @@ func newStage(tips *kit.Tips, do stageActions) *stage {
 	s.bar = kit.Row(kit.Gap, 0, kit.Inset(kit.Gap, 0, s.meter), s.status, s.cancel, s.panel)
 	s.content = container.New(stageLayout{s.status}, kit.NewBacking(kit.Canvas), head, container.NewStack(s.pages...), kit.NewBacking(kit.Line), kit.Inset(kit.Gap, 0, s.bar), s.notice)
 	s.open(pageHere)
+	s.opened = do.opened
 	return s
 }
 
@@ -97,7 +98,7 @@ func (s *stage) open(p page) {
 		s.tabs[i].Selected = page(i) == p
 		s.tabs[i].Refresh()
 	}
-	if s.content != nil {
+	if s.opened != nil {
 		s.opened(p)
 	}
 }

@@ -45,10 +45,11 @@ type Workspace struct {
 	entries   []modelstore.Entry // all that are known
 	shown     []modelstore.Entry // that the search picks
 	problems  []modelstore.Problem
-	offers    []modelstore.Offer
-	here      map[string]bool // offers that are on this machine, by id
+	offers    []modelstore.Offer // that the search picks
+	here      map[string]bool    // offers that are on this machine, by id
 	loads     []load
 	standing  standing
+	polling   bool
 	thumbs    map[string]*thumb // by path
 	work      context.CancelFunc
 	working   string // what goes on in the background
@@ -60,7 +61,7 @@ type Workspace struct {
 
 // New builds the workspace with what is known from the last time.
 func New(config Config) *Workspace {
-	w := &Workspace{config: config, thumbs: map[string]*thumb{}, here: map[string]bool{}, offers: modelstore.Catalogue()}
+	w := &Workspace{config: config, thumbs: map[string]*thumb{}, here: map[string]bool{}}
 	w.life, w.end = context.WithCancel(context.Background())
 	saved := config.Settings.Get()
 	w.downloads = config.Store.Downloads(config.UserAgent, func(download.Status) {
@@ -77,7 +78,6 @@ func New(config Config) *Workspace {
 	}
 	w.stage.panel.Bright = !saved.Window.SessionHidden
 	w.stage.panel.Refresh()
-	w.listOffers()
 	w.search()
 	return w
 }
@@ -219,8 +219,10 @@ func (w *Workspace) search() {
 	if e, ok := w.chosen(); ok {
 		chosen = e.Path
 	}
-	w.shown = modelstore.Search(w.entries, w.form.query())
+	q := w.form.query()
+	w.shown = modelstore.Search(w.entries, q)
 	w.listEntries(chosen)
+	w.searchOffers(q)
 }
 
 func (w *Workspace) chosen() (modelstore.Entry, bool) {

@@ -35,6 +35,8 @@ type Studio interface {
 	// SetEntries says what the model manager knows: Models then lists those of it that make pictures, and prompts find its adapters
 	// and learned words.
 	SetEntries(entries []modelstore.Entry)
+	// Adapters lists what prompts can name: the words that are put into one (ID), and how a list calls it.
+	Adapters() []Named
 	// NameOf is the name under which Models lists the model of a path.
 	NameOf(path string) (string, bool)
 	Samplers() []Named

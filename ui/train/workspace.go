@@ -457,6 +457,7 @@ func (w *Workspace) ended(s *sitting, o *training.Outcome, err error) {
 		w.stage.tell(true, v.problem, "", nil)
 	}
 	w.showButton()
+	w.runs.set(w.runs.all, w.shown.folder) // at once, as nothing runs any more; the list itself is read anew
 	w.List()
 	if w.shown == v {
 		w.bar(v)
