@@ -187,9 +187,6 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	}
 	res.Seconds["open"] = opened
 	res.Warnings = append(res.Warnings, c.otherAdapters(res)...)
-	for _, w := range res.Warnings {
-		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
-	}
 	m := c.summary(res)
 	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(c.Model)
 	if m.Files, err = save(res, c.Out); err != nil {
