@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,6 +78,7 @@ type imageCmd struct {
 	Lora            []string `name:"lora" sep:"none" placeholder:"NAME:WEIGHT" help:"Adapter to apply, beside those that the prompt names as <lora:name:weight>; may be repeated."`
 
 	Embedding    []string `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
+	Like         string   `placeholder:"PICTURE" help:"Take what other flags leave out (the prompt where it is empty, seed, size, sampler ...) from what a PNG file says of how it was made."`
 	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder or a file."`
 	ControlImage string   `placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
 	ControlScale float64  `default:"1" help:"With --control: how much it counts, 0-10."`
@@ -94,8 +96,11 @@ type imageCmd struct {
 	MemoryLimit int64  `placeholder:"MB" help:"Most device memory to use, in megabytes; 0 asks the driver."`
 	Out         string `required:"" placeholder:"FILE" help:"Picture to write (.png); a batch adds -1, -2 … to the name."`
 	Latents     string `placeholder:"FILE" help:"Take noise from a safetensors file: the first from tensor \"latents\" (B C H W, unit variance), where it has one, and further noise in order of use from noise00, noise01 ..."`
+	Answers     string `placeholder:"FILE" help:"Take stepNN.noise_pred of a safetensors file for the denoiser's answers, guidance included: the sampler's arithmetic alone."`
 	Trace       string `placeholder:"FILE" help:"Write stepNN.noise_pred, stepNN.latents, final_latents and image to a safetensors file."`
 	JSON        bool   `name:"json" help:"Print one JSON object."`
+
+	loras map[string]string // hashes that the parameters of --like name
 }
 
 // made is what image --json prints.
@@ -128,6 +133,7 @@ type made struct {
 	Strong  float64            `json:"strength,omitempty"`
 	Control string             `json:"control,omitempty"`
 	Warn    []string           `json:"warnings,omitempty"`
+	Words   string             `json:"vocabulary,omitempty"` // the folder it is from, where the model has none of its own
 }
 
 type madeLora struct {
@@ -180,8 +186,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		return err
 	}
 	res.Seconds["open"] = opened
+	res.Warnings = append(res.Warnings, c.otherAdapters(res)...)
 	m := c.summary(res)
-	m.Health = e.Status().Health
+	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(c.Model)
 	if m.Files, err = save(res, c.Out); err != nil {
 		return err
 	}
@@ -195,6 +202,9 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	}
 	for _, w := range res.Warnings {
 		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
+	}
+	if m.Words != "" {
+		fmt.Printf("vocabulary from %s\n", m.Words)
 	}
 	for i, f := range m.Files {
 		fmt.Printf("%s  seed %d\n", f, m.Seeds[i])
@@ -223,6 +233,9 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
 		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
+	if err := c.like(&req); err != nil {
+		return req, nil, err
+	}
 	if err := c.words(&req, pipe); err != nil {
 		return req, nil, err
 	}
@@ -238,6 +251,48 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 	rec := &recorder{}
 	req.Trace = rec.record
 	return req, rec, nil
+}
+
+// like takes from a picture's parameters what flags leave out.
+func (c *imageCmd) like(req *pipeline.Request) error {
+	if c.Like == "" {
+		return nil
+	}
+	p, err := library.ReadParameters(c.Like)
+	if err != nil {
+		return err
+	}
+	old, err := p.Request()
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Like, err)
+	}
+	if c.Seed.random {
+		req.Seed = old.Seed
+	}
+	if req.Sampler == "" {
+		req.Sampler = old.Sampler
+		req.Schedule = cmp.Or(req.Schedule, old.Schedule)
+	}
+	req.Prompt, req.Negative = cmp.Or(req.Prompt, old.Prompt), cmp.Or(req.Negative, old.Negative)
+	req.Width, req.Height, req.Steps = cmp.Or(req.Width, old.Width), cmp.Or(req.Height, old.Height), cmp.Or(req.Steps, old.Steps)
+	req.CFG, req.GuidanceRescale, req.Strength = cmp.Or(req.CFG, old.CFG), cmp.Or(req.GuidanceRescale, old.GuidanceRescale), old.Strength
+	req.RNG, req.Spacing, req.ClipSkip = cmp.Or(req.RNG, old.RNG), cmp.Or(req.Spacing, old.Spacing), cmp.Or(req.ClipSkip, old.ClipSkip)
+	req.ZeroSNR = req.ZeroSNR || old.ZeroSNR
+	if req.Eta == nil {
+		req.Eta = old.Eta
+	}
+	c.loras = p.Loras()
+	return nil
+}
+
+// otherAdapters warns where an adapter's file is not the one that made the picture of --like.
+func (c *imageCmd) otherAdapters(res *pipeline.Result) (warnings []string) {
+	for _, name := range slices.Sorted(maps.Keys(c.loras)) {
+		if now, was := res.LoRAHashes[name], c.loras[name]; now != "" && !strings.HasPrefix(now, was) && !strings.HasPrefix(was, now) {
+			warnings = append(warnings, fmt.Sprintf("the adapter %s is not the file that made %s: its hash is %s, and was %s", name, c.Like, now, was))
+		}
+	}
+	return warnings
 }
 
 // words reads what the prompt's words stand for.
@@ -276,11 +331,11 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 		return nil
 	}
 	if req.Init, err = readPixels(c.Init, "image01", "image"); err != nil || c.Mask == "" {
-		req.Strength = c.Strength
+		req.Strength = cmp.Or(c.Strength, req.Strength)
 		return err
 	}
 	req.Mask, err = readPixels(c.Mask, "mask", "mask_image")
-	req.Strength, req.OnlyMasked = c.Strength, c.OnlyMask
+	req.Strength, req.OnlyMasked = cmp.Or(c.Strength, req.Strength), c.OnlyMask
 	// A flag's 0 is none, where a request's 0 is the usual.
 	if req.MaskBlur = c.MaskBlur; c.MaskBlur == 0 {
 		req.MaskBlur = -1
@@ -300,7 +355,7 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := catalog.Open(c.Control, catalog.Options{})
+	m, err := catalog.Open(engine.ModelPath(c.Control), catalog.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -354,6 +409,15 @@ func readPixels(path string, names ...string) (*pipeline.Pixels, error) {
 
 // noise reads the numbers of --latents.
 func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
+	if c.Answers != "" {
+		all, err := readTensors(c.Answers)
+		if err != nil {
+			return err
+		}
+		if req.Answers = numbered(all, "step%02d.noise_pred"); req.Answers == nil {
+			return fmt.Errorf("%s has no tensor step00.noise_pred; it has %v", c.Answers, slices.Sorted(maps.Keys(all)))
+		}
+	}
 	if c.Latents == "" {
 		return nil
 	}
@@ -361,13 +425,7 @@ func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; ; i++ {
-		z, ok := all[fmt.Sprintf("noise%02d", i)]
-		if !ok {
-			break
-		}
-		req.Noises = append(req.Noises, z.Data)
-	}
+	req.Noises = numbered(all, "noise%02d")
 	t, ok := all["latents"]
 	if !ok {
 		if req.Noises == nil {
@@ -387,6 +445,17 @@ func (c *imageCmd) noise(req *pipeline.Request, pipe pipeline.Pipeline) error {
 	}
 	req.Latents = t.Data
 	return nil
+}
+
+// numbered lists the tensors of a pattern from number 0 on.
+func numbered(all map[string]pipeline.Tensor, pattern string) (list [][]float32) {
+	for i := 0; ; i++ {
+		t, ok := all[fmt.Sprintf(pattern, i)]
+		if !ok {
+			return list
+		}
+		list = append(list, t.Data)
+	}
 }
 
 // recorder keeps the numbers of a run.

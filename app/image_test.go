@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"atelier/app/library"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
 )
@@ -89,5 +90,33 @@ func TestImageFlags(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; %q is wanted in it", err, want)
 		}
+	}
+}
+
+// TestImageLike takes settings from a picture, but for those that flags give.
+func TestImageLike(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.png")
+	eta := 0.5
+	meta := library.Meta{Prompt: "a (fox:1.2) <lora:ink:0.8>", Negative: "blurry", Steps: 9, Sampler: "Euler a", Schedule: "Karras", CFG: 5, Seed: 77, Width: 64, Height: 32, ClipSkip: 2, RNG: "NV",
+		Eta: &eta, Loras: map[string]string{"ink": "ab12cd34ef56"}, Version: "v"}
+	if err := library.WriteTo(path, image.NewNRGBA(image.Rect(0, 0, 64, 32)), meta); err != nil {
+		t.Fatal(err)
+	}
+	c := imageCmd{Like: path, Batch: 1, Steps: 4, Seed: seed{random: true}}
+	r, _, err := c.request(describing{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Prompt != meta.Prompt || r.Negative != "blurry" || r.Seed != 77 || r.Steps != 4 || r.Sampler != "Euler a" || r.Schedule != "Karras" || r.Width != 64 || r.Height != 32 || r.ClipSkip != 2 || r.RNG != "NV" || *r.Eta != 0.5 {
+		t.Errorf("%+v", r)
+	}
+	for hash, want := range map[string]int{"ab12cd34ef56": 0, "ab12cd34ef": 0, "0012cd34ef56": 1} {
+		if got := c.otherAdapters(&pipeline.Result{LoRAHashes: map[string]string{"ink": hash}}); len(got) != want {
+			t.Errorf("%s: %q", hash, got)
+		}
+	}
+	c = imageCmd{Like: path, Batch: 1, Sampler: "ddim", Prompt: "b", Seed: seed{value: 5}}
+	if r, _, err = c.request(describing{}); err != nil || r.Sampler != "ddim" || r.Schedule != "" || r.Prompt != "b" || r.Seed != 5 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

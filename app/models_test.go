@@ -20,7 +20,7 @@ import (
 // runLine runs a command line as main does and gives what it prints.
 func runLine(t *testing.T, line ...string) (string, error) {
 	t.Helper()
-	k, err := kong.Must(&commands{}, kong.Vars{"version": "test"}, kong.Name("atelier")).Parse(joinNegatives(line))
+	k, err := kong.Must(&commands{}, kong.Vars{"version": "test", "train_kinds": kindNames()}, kong.Name("atelier")).Parse(joinNegatives(line))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +120,16 @@ func TestDownloadAsksForConsent(t *testing.T) {
 	}
 	out, err := runLine(t, "models", "download", "taesd", "--accept-licence", "--json")
 	if err == nil || !strings.Contains(err.Error(), "does not have it") || !strings.Contains(out, `"state":"failed"`) {
+		t.Errorf("%q, %v", out, err)
+	}
+	lora, err := os.ReadFile("../models/testdata/lora/kohya.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(lora) }))
+	defer files.Close()
+	out, err = runLine(t, "models", "download", files.URL+"/a/b.safetensors?x=1", "--json")
+	if err != nil || !strings.Contains(out, filepath.Join("atelier", "models", "loras", "b.safetensors")) || !strings.Contains(out, `"state":"done"`) {
 		t.Errorf("%q, %v", out, err)
 	}
 	if _, err := runLine(t, "models", "download", "no-such-model"); err == nil || !strings.Contains(err.Error(), "sd-turbo") {

@@ -21,7 +21,7 @@ func (at AdamAttr) AdamRate(rate float64, step int) []float32 {
 }
 
 // Adam changes the parameter p and its moments m and v, variables of one shape, by the gradient grad times scale [1]
-// (Kingma & Ba 2015), or with decoupled weight decay (AdamW, Loshchilov & Hutter 2019). rate [4] is AdamRate's.
+// (Kingma & Ba 2015; a scale that is NaN changes nothing), or with decoupled weight decay (AdamW, Loshchilov & Hutter 2019). rate [4] is AdamRate's.
 func Adam(p, m, v, grad, scale, rate *Tensor, at AdamAttr) {
 	newUpdate(opAdam, &at, p, m, v, grad, scale, rate)
 }
@@ -34,6 +34,9 @@ var opAdam = register(&Op{
 		at := n.Attr.(*AdamAttr)
 		p, m, v, grad, scale := in[0], in[1], in[2], in[3], float64(in[4][0])
 		rate, corrected, root := float64(in[5][0]), float64(in[5][1]), float64(in[5][2])
+		if math.IsNaN(scale) {
+			return
+		}
 		for i := lo; i < hi; i++ {
 			g, w := scale*float64(grad[i]), float64(p[i])
 			if at.Decoupled {

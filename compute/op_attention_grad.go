@@ -120,23 +120,32 @@ func init() {
 	}
 }
 
-// attentionGradParts are the gradients of q, k and v as products of whole matrices, and that of the scores.
+// attentionGradParts are the gradients of q, k and v as products of whole matrices, some queries at a time so that the scores stay
+// small, and that of the scores.
 func attentionGradParts(n, dy *Tensor) (grads []*Tensor, ds *Tensor) {
 	at := n.Attr.(*AttentionAttr)
 	g, _ := attentionGeometry(n)
 	q, k, v := splitHeads(n.In[0], g.h), splitHeads(n.In[1], g.hk), splitHeads(n.In[2], g.hk)
-	var mask *Tensor
+	do := splitHeads(dy, g.h)
+	var mask, dk, dv *Tensor
 	if at.Mask {
 		mask = n.In[3]
 	}
-	group := g.h / g.hk * g.tq // query rows that share a key head
-	fold := func(x *Tensor) *Tensor { return Reshape(x, g.b, g.hk, group, x.Dim(-1)) }
-	p := attentionWeights(q, k, mask, at, g, 0)
-	do := fold(splitHeads(dy, g.h))
-	dp := Reshape(MatMul(do, v, MatMulOpts{TransB: true}), p.shape...)
-	ds = Mul(p, Sub(dp, Sum(Mul(p, dp), true, 3)))
-	dq := Affine(Reshape(MatMul(fold(ds), k, MatMulOpts{}), g.b, g.h, g.tq, g.d), at.Scale, 0)
-	dk := Affine(MatMul(fold(ds), fold(q), MatMulOpts{TransA: true}), at.Scale, 0)
-	dv := MatMul(fold(p), do, MatMulOpts{TransA: true})
-	return []*Tensor{joinHeads(dq), joinHeads(dk), joinHeads(dv)}, ds
+	rows := min(max(attentionScores/(g.b*g.h*g.tk), 1), g.tq)
+	var dqs, dss []*Tensor
+	for from := 0; from < g.tq; from += rows {
+		count := min(rows, g.tq-from)
+		part := func(x *Tensor) *Tensor { return Slice(x, 2, from, from+count) }
+		fold := func(x *Tensor) *Tensor { return Reshape(x, g.b, g.hk, g.h/g.hk*count, x.Dim(-1)) } // queries that share a key head
+		queries, above := part(q), fold(part(do))
+		p := attentionWeights(queries, k, mask, at, g, from)
+		dp := Reshape(MatMul(above, v, MatMulOpts{TransB: true}), p.shape...)
+		slope := Mul(p, Sub(dp, Sum(Mul(p, dp), true, 3)))
+		dqs = append(dqs, Reshape(MatMul(fold(slope), k, MatMulOpts{}), g.b, g.h, count, g.d))
+		dk = MatMul(fold(slope), fold(queries), MatMulOpts{TransA: true, Residual: dk})
+		dv = MatMul(fold(p), above, MatMulOpts{TransA: true, Residual: dv})
+		dss = append(dss, slope)
+	}
+	scaled := func(x *Tensor) *Tensor { return Affine(joinHeads(x), at.Scale, 0) }
+	return []*Tensor{scaled(Concat(2, dqs...)), scaled(dk), joinHeads(dv)}, Concat(2, dss...)
 }

@@ -24,8 +24,8 @@ func (at RMSPropAttr) States() int {
 	return n
 }
 
-// RMSProp changes the parameter p and its states (as many as at.States says, of p's shape) by the gradient grad times scale [1]
-// (Tieleman & Hinton 2012; centred, Graves 2013). rate [4] holds the learning rate and three numbers that are not read.
+// RMSProp changes the parameter p and its states (as many as at.States says, of p's shape) by the gradient grad times scale [1],
+// which changes nothing where it is NaN (Tieleman & Hinton 2012; centred, Graves 2013). rate [4] holds the learning rate and three numbers that are not read.
 func RMSProp(p *Tensor, states []*Tensor, grad, scale, rate *Tensor, at RMSPropAttr) {
 	in := append([]*Tensor{p}, states...)
 	newUpdate(opRMSProp, &at, append(in, grad, scale, rate)...)
@@ -39,6 +39,9 @@ var opRMSProp = register(&Op{
 		at, k := n.Attr.(*RMSPropAttr), UpdatesOf(n)
 		p, squares, last := in[0], in[1], in[k-1]
 		grad, scale, rate := in[k], float64(in[k+1][0]), float64(in[k+2][0])
+		if math.IsNaN(scale) {
+			return
+		}
 		for i := lo; i < hi; i++ {
 			w := float64(p[i])
 			g := scale*float64(grad[i]) + at.WeightDecay*w

@@ -1,5 +1,7 @@
 package compute
 
+import "math"
+
 // SGDAttr is the settings of a stochastic gradient descent node.
 type SGDAttr struct {
 	Momentum    float64 // 0: none, and no variable for it
@@ -7,8 +9,8 @@ type SGDAttr struct {
 	WeightDecay float64 // adds to the gradient
 }
 
-// SGD changes the parameter p, and its momentum where at has one (else nil), by the gradient grad times scale [1] (Sutskever et
-// al. 2013). rate [4] holds the learning rate and three numbers that are not read.
+// SGD changes the parameter p, and its momentum where at has one (else nil), by the gradient grad times scale [1], which
+// changes nothing where it is NaN (Sutskever et al. 2013). rate [4] holds the learning rate and three numbers that are not read.
 func SGD(p, momentum, grad, scale, rate *Tensor, at SGDAttr) {
 	in := []*Tensor{p}
 	if at.Momentum != 0 {
@@ -29,6 +31,9 @@ var opSGD = register(&Op{
 	Ref: func(n *Tensor, in [][]float32, _ []float32, lo, hi int) {
 		at, k := n.Attr.(*SGDAttr), UpdatesOf(n)
 		p, grad, scale, rate := in[0], in[k], float64(in[k+1][0]), float64(in[k+2][0])
+		if math.IsNaN(scale) {
+			return
+		}
 		for i := lo; i < hi; i++ {
 			w := float64(p[i])
 			g := scale*float64(grad[i]) + at.WeightDecay*w

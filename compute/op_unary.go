@@ -227,6 +227,26 @@ func init() {
 		return Add(above, Mul(Affine(above, -1, 1), Affine(y, 1, at.A)))
 	})
 	// Constant between jumps. Gradients of gradients, such as a penalty of their length, come through step and sign.
+	swish := func(k float64) func(x, _ *Tensor, _ *UnaryAttr) *Tensor {
+		return func(x, _ *Tensor, _ *UnaryAttr) *Tensor { // k·s·(1 − s)·(2 + k·x·(1 − 2s)), s = sigmoid(k·x)
+			s := Sigmoid(Affine(x, k, 0))
+			bend := Affine(Mul(x, Affine(s, -2, 1)), k, 2)
+			return Affine(Mul(Mul(s, Affine(s, -1, 1)), bend), k, 0)
+		}
+	}
+	times(opSiLUGrad, swish(1))
+	times(opQuickGELUGrad, swish(1.702))
+	times(opGELUGrad, func(x, _ *Tensor, _ *UnaryAttr) *Tensor { // the normal density times 2 − x²
+		square := Square(x)
+		return Mul(Affine(Exp(Affine(square, -0.5, 0)), 1/math.Sqrt(2*math.Pi), 0), Affine(square, -1, 2))
+	})
+	times(opGELUTanhGrad, func(x, _ *Tensor, _ *UnaryAttr) *Tensor { // (1 − t²)·(u′ + x·u″/2 − x·t·u′²), t = tanh(u)
+		c, square := math.Sqrt(2/math.Pi), Square(x)
+		t := Tanh(Affine(Mul(x, Affine(square, 0.044715, 1)), c, 0))
+		slope := Affine(square, 3*0.044715*c, c)
+		bend := Sub(Add(slope, Affine(square, 3*0.044715*c, 0)), Mul(Mul(x, t), Square(slope)))
+		return Mul(Affine(Square(t), -1, 1), bend)
+	})
 	for _, op := range []*Op{opFloor, opRound, opStep, opSign} {
 		op.VJP = func(_, _ *Tensor) []*Tensor { return []*Tensor{nil} }
 	}

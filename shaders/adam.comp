@@ -7,6 +7,9 @@ layout(std430, binding = 2) buffer P2 { vec4 v[]; };
 uniform float keepMean, addMean, keepSquare, addSquare, eps, shrink, penalty;
 
 void update(int i) {
+    if (!trusted()) {
+        return;
+    }
     vec4 rate = texelFetch(Rate, 0);
     vec4 w = p[i];
     vec4 g = gradient(i) + penalty * w;

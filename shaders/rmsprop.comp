@@ -11,6 +11,9 @@ layout(std430, binding = MOMENTUM) buffer P3 { vec4 b[]; };
 uniform float alpha, rest, eps, momentum, penalty;
 
 void update(int i) {
+    if (!trusted()) {
+        return;
+    }
     vec4 w = p[i];
     vec4 g = gradient(i) + penalty * w;
     vec4 square = alpha * s[i] + rest * g * g;

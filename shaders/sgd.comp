@@ -7,6 +7,9 @@ layout(std430, binding = 1) buffer P1 { vec4 b[]; };
 uniform float momentum, penalty;
 
 void update(int i) {
+    if (!trusted()) {
+        return;
+    }
     vec4 w = p[i];
     vec4 g = gradient(i) + penalty * w;
 #ifdef MOMENTUM

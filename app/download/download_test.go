@@ -468,6 +468,41 @@ func TestRoomOnTheDisk(t *testing.T) {
 	}
 }
 
+func TestDiskThatFillsUpMeanwhile(t *testing.T) {
+	s := newServer(t, 2_000_000)
+	s.slow.Store(int64(20 * time.Millisecond))
+	asked := 0
+	m := manager(t, Options{Free: func(string) (int64, error) {
+		if asked++; asked > 2 {
+			return reserve / 2, nil
+		}
+		return 1 << 30, nil
+	}})
+	st, files := get(t, m, Request{URL: s.URL})
+	if st.State != Failed || !strings.Contains(st.Err.Error(), "free some space") || st.Have == 0 || !slices.Contains(files, "model.safetensors.part") {
+		t.Errorf("%s %v, %d bytes, %q", st.State, st.Err, st.Have, files)
+	}
+}
+
+func TestTwoProgramsDoNotShareAFile(t *testing.T) {
+	s := newServer(t, 500_000)
+	s.slow.Store(int64(10 * time.Millisecond))
+	moving := make(chan bool, 1000)
+	r := Request{URL: s.URL, Path: filepath.Join(t.TempDir(), "a.bin")}
+	first := manager(t, Options{Notify: func(st Status) { moving <- st.Have > 0 }})
+	if _, err := first.Add(r); err != nil {
+		t.Fatal(err)
+	}
+	for !<-moving {
+	}
+	if st, _ := get(t, manager(t, Options{}), r); st.State != Failed || !strings.Contains(st.Err.Error(), "another program") {
+		t.Errorf("%s %v", st.State, st.Err)
+	}
+	if st, err := first.Wait(context.Background(), 1); err != nil || st.State != Done {
+		t.Errorf("%s %v", st.State, err)
+	}
+}
+
 func TestLimitAndSpeed(t *testing.T) {
 	s := newServer(t, 200_000)
 	var mu sync.Mutex

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -19,22 +20,46 @@ func OpenModel(name string) (*catalog.Model, error) {
 		return catalog.OpenFS(assets.Sticker(), ".", assets.StickerName)
 	}
 	store, storeErr := modelstore.Open(modelstore.Options{})
-	if _, err := os.Stat(name); err != nil && storeErr == nil {
-		if e, err := store.Find(name); err == nil {
-			name = e.Path
-		}
-	}
+	name = ModelPath(name)
 	m, err := catalog.Open(name, catalog.Options{})
 	if err != nil || m.Tokenizer != nil || !m.TextEncoder.Here() || storeErr != nil {
 		return m, err
 	}
 	vocabulary, err := store.Vocabulary()
 	if err != nil {
-		m.TokenizerError = fmt.Errorf("%w; %w", m.TokenizerError, err)
+		m.TokenizerError = fmt.Errorf("the model %s comes without a vocabulary, and %w", m.Name, err)
 		return m, nil
 	}
 	m.Close()
 	return catalog.Open(name, catalog.Options{TokenizerDir: vocabulary.Dir})
+}
+
+// ModelPath is the path of a model that the list of models has under a name; a path, and a name that it lacks, stay as they are.
+func ModelPath(name string) string {
+	if _, err := os.Stat(name); err == nil {
+		return name
+	}
+	store, err := modelstore.Open(modelstore.Options{})
+	if err != nil {
+		return name
+	}
+	e, err := store.Find(name)
+	if err != nil {
+		return name
+	}
+	return e.Path
+}
+
+// helpers tells a pipeline where LoRAs and learned words are that prompts name: in the folders of all programs, too.
+func helpers(p pipeline.Pipeline) {
+	t, ok := p.(*pipeline.Text2Image)
+	if !ok {
+		return
+	}
+	if store, err := modelstore.Open(modelstore.Options{}); err == nil {
+		t.SetLoRAFolders(store.FoldersOf(modelstore.LoRA)...)
+		t.SetEmbeddingFolders(store.FoldersOf(modelstore.Embedding)...)
+	}
 }
 
 // Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.
@@ -70,8 +95,19 @@ func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 		m.Close()
 		return nil, fmt.Errorf("the model does not open: %w", err)
 	}
+	helpers(pipe)
 	p.open[name] = &opened{m, pipe}
 	return pipe, nil
+}
+
+// Vocabulary is the folder whose vocabulary an open model reads words with, where that is not the model's own; else "".
+func (p *Pipelines) Vocabulary(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o := p.open[name]; o != nil && o.model.Tokenizer != nil && filepath.IsAbs(o.model.TokenizerDir) {
+		return o.model.TokenizerDir
+	}
+	return ""
 }
 
 // Only closes what is open under other names than these. Nothing of it may be running.

@@ -32,7 +32,8 @@ type Meta struct {
 	ZeroSNR          bool
 	MaskBlur         int
 	Masked           bool              // only a part of the picture was made new
-	Padding          int               // of the surroundings that were worked on alone; 0 where all was
+	OnlyMasked       bool              // the mask's surroundings were worked on alone
+	Padding          int               // of these surroundings, in pixels
 	Loras            map[string]string // hashes by name
 	Edited           bool              // the picture began from another
 	Version          string            // program and version
@@ -65,9 +66,7 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 	}
 	if m.Masked = result.Masked; m.Masked {
 		m.MaskBlur = r.MaskBlur
-		if r.OnlyMasked {
-			m.Padding = r.Padding
-		}
+		m.OnlyMasked, m.Padding = r.OnlyMasked, r.Padding
 	}
 	if i < len(result.Seeds) {
 		m.Seed = result.Seeds[i]
@@ -129,9 +128,9 @@ func (m Meta) String() string {
 	if m.Masked {
 		add("Mask blur", strconv.Itoa(m.MaskBlur))
 	}
-	if m.Padding > 0 {
-		add("Inpaint area", "Only masked")
-		add("Masked area padding", number(m.Padding))
+	if m.OnlyMasked {
+		add("Inpaint area", onlyMasked)
+		add("Masked area padding", strconv.Itoa(m.Padding))
 	}
 	if len(m.Loras) > 0 {
 		var list []string
@@ -151,8 +150,8 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// zeroSNR is A1111's word for beginning from pure noise.
-const zeroSNR = "Zero Terminal SNR"
+// A1111's words for beginning from pure noise, and for working on a mask's surroundings alone.
+const zeroSNR, onlyMasked = "Zero Terminal SNR", "Only masked"
 
 func decimal(v float64) string {
 	if v == 0 {
@@ -259,17 +258,16 @@ func (p Parameters) Request() (pipeline.Request, error) {
 			return real(r.Eta)(text)
 		})
 	}
-	read("Mask blur", func(text string) error {
-		err := whole(&r.MaskBlur)(text)
-		if r.MaskBlur == 0 {
-			r.MaskBlur = -1
-		}
-		return err
-	})
-	read("Masked area padding", func(text string) error {
-		r.OnlyMasked = true
-		return whole(&r.Padding)(text)
-	})
+	r.OnlyMasked = p.Fields["Inpaint area"] == onlyMasked
+	for key, to := range map[string]*int{"Mask blur": &r.MaskBlur, "Masked area padding": &r.Padding} {
+		read(key, func(text string) error {
+			err := whole(to)(text)
+			if *to == 0 { // a request's 0 is the usual
+				*to = -1
+			}
+			return err
+		})
+	}
 	return r, failed
 }
 

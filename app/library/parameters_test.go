@@ -156,7 +156,7 @@ func TestRequestRoundTrip(t *testing.T) {
 	}
 	m := Meta{
 		Prompt: req.Prompt, Negative: req.Negative, Steps: req.Steps, Sampler: req.Sampler, Schedule: req.Schedule, CFG: req.CFG, Seed: req.Seed, Width: 512, Height: 768,
-		Model: "a, b: c", ModelHash: "6ce0161689", Strength: 0.6, ClipSkip: 2, RNG: "NV", Eta: &eta, Rescale: 0.7, Spacing: "trailing", ZeroSNR: true, Masked: true, MaskBlur: 4, Padding: 32, Edited: true,
+		Model: "a, b: c", ModelHash: "6ce0161689", Strength: 0.6, ClipSkip: 2, RNG: "NV", Eta: &eta, Rescale: 0.7, Spacing: "trailing", ZeroSNR: true, Masked: true, MaskBlur: 4, OnlyMasked: true, Padding: 32, Edited: true,
 		Loras: map[string]string{"ink": "ab12cd34ef56", "a": "001122334455"}, Version: "Atelier 1",
 	}
 	want := "\nSteps: 30, Sampler: DPM++ 2M SDE, Schedule type: Karras, CFG scale: 7.5, Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, Model: \"a, b: c\", Denoising strength: 0.6, Clip skip: 2, RNG: NV, Eta: 0.5, CFG rescale: 0.7, Timestep spacing: trailing, Noise schedule: Zero Terminal SNR, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Lora hashes: \"a: 001122334455, ink: ab12cd34ef56\", Version: Atelier 1"

@@ -17,6 +17,7 @@ const cacheVersion = 1
 // cache is what scans found, so that the next one opens only what changed.
 type cache struct {
 	Version      int               `json:"version"`
+	Program      string            `json:"program"`                // that looked: another may know more, or judge otherwise
 	Models       map[string]cached `json:"models"`                 // by path
 	Vocabularies []string          `json:"vocabularies,omitempty"` // folders with vocab.json and merges.txt
 }
@@ -33,9 +34,29 @@ func readCache(path string) *cache {
 	c := &cache{}
 	data, err := os.ReadFile(path)
 	if err != nil || json.Unmarshal(data, c) != nil || c.Version != cacheVersion || c.Models == nil {
-		return &cache{Version: cacheVersion, Models: map[string]cached{}}
+		c = &cache{Version: cacheVersion, Models: map[string]cached{}}
+	}
+	if now := thisProgram(); c.Program != now {
+		for path, m := range c.Models {
+			m.Stamp = "" // look again, but keep the hashes
+			c.Models[path] = m
+		}
+		c.Program = now
 	}
 	return c
+}
+
+// thisProgram tells builds of the program apart.
+func thisProgram() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d", info.Size(), info.ModTime().UnixNano())
 }
 
 func (c *cache) write(path string) error {

@@ -3,6 +3,7 @@ package modelstore
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"atelier/app/disk"
 	"atelier/app/download"
 )
 
@@ -173,6 +175,47 @@ func (s *Store) Requests(o Offer) ([]download.Request, error) {
 		list = append(list, r)
 	}
 	return list, nil
+}
+
+// arrivals is the folder of the studio's own that files come to whose kind shows only when they are there.
+const arrivals = "arriving"
+
+// Direct is the download of a model file at an address that the person gives. Its name is that at the end of the address, or saveAs;
+// size and sha256 may be 0 and "". When it has come, Settle puts it in its place.
+func (s *Store) Direct(address, saveAs string, size int64, sha256 string) (download.Request, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return download.Request{}, errors.New("this is not the address of a file")
+	}
+	name := saveAs
+	if name == "" {
+		name = path.Base(u.Path)
+	}
+	if filepath.Base(name) != name || !filepath.IsLocal(name) || !IsModelFile(name) {
+		return download.Request{}, fmt.Errorf("%s is no name of a model file: it must end in one of %s", name, strings.Join(extensions, ", "))
+	}
+	return download.Request{URL: address, Path: filepath.Join(s.Own(), arrivals, name), Size: size, SHA256: sha256}, nil
+}
+
+// Settle moves a file that has come by Direct into the folder for its kind, and gives its path there. Files of the catalogue, which
+// have come to their place, stay.
+func (s *Store) Settle(file string) (string, error) {
+	if filepath.Dir(file) != filepath.Join(s.Own(), arrivals) {
+		return file, nil
+	}
+	c, err := candidateAt(file)
+	if err != nil {
+		return file, err
+	}
+	to := filepath.Join(s.Own(), ownFolders[s.identify(c).Kind], filepath.Base(file))
+	if err = os.MkdirAll(filepath.Dir(to), 0o755); err == nil {
+		err = disk.MoveNew(file, to)
+	}
+	if err != nil {
+		return file, fmt.Errorf("%s has come, but stays in %s: %s", filepath.Base(file), filepath.Dir(file), disk.Reason(err))
+	}
+	os.Remove(filepath.Dir(file)) // where nothing else is on its way
+	return to, nil
 }
 
 // Downloads is a manager with this person's tokens and limit. notify may be nil.

@@ -23,7 +23,7 @@ const weightsAlone = "the size of its weights"
 
 // identify finds out what a candidate is. It reads headers, not weights.
 func (s *Store) identify(c candidate) Entry {
-	e := Entry{Path: c.path, Size: c.size, Program: c.link.Program, Folder: c.link.Path, Source: c.place.source, Modified: stamp(c.info.ModTime())}
+	e := Entry{Path: c.path, Size: c.size, Program: c.link.Program, Folder: c.link.Path, Source: c.source(), Modified: stamp(c.info.ModTime())}
 	e.Name = nameOf(c)
 	switch {
 	case c.folder:
@@ -35,7 +35,22 @@ func (s *Store) identify(c candidate) Entry {
 		e.Kind = c.place.kind
 	}
 	e.sidecars(c)
+	if repo, _, _ := strings.Cut(c.source(), "@"); e.Title == "" && repo != e.Name {
+		e.Title = repo // files of repositories often go by names that say nothing
+	}
 	return e
+}
+
+// source is where a model came from, as far as its folder tells: the repository, or LM Studio's publisher and model.
+func (c *candidate) source() string {
+	if c.link.Program != LMStudio {
+		return c.place.source
+	}
+	rel, err := filepath.Rel(c.place.dir, filepath.Dir(c.path))
+	if err != nil || strings.Count(filepath.ToSlash(rel), "/") != 1 {
+		return ""
+	}
+	return filepath.ToSlash(rel)
 }
 
 // nameOf is the name by which people know a model: of a file, without its extension; of a repository's folder, org/name.
@@ -109,6 +124,10 @@ func (e *Entry) identifyGGUF() bool {
 		Title: head.values["general.name"], Author: head.values["general.author"], Licence: licenceName(head.values["general.license"]),
 		LicenceURL: head.values["general.license.link"], Description: head.values["general.description"],
 	})
+	if arch := head.values["general.architecture"]; arch == "t5" || arch == "t5encoder" {
+		e.Kind, e.Family, e.Problem = TextEncoder, "T5", "it is a T5 text encoder, which this version does not run"
+		return true
+	}
 	if !head.language() {
 		return false
 	}

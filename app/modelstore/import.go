@@ -40,7 +40,7 @@ func (s *Store) Import(ctx context.Context, in Import, progress func(done, all i
 		return Entry{}, fmt.Errorf("%s is not brought in: %s", in.Path, cmp.Or(e.Problem, "it is no model that this program knows"))
 	}
 	folder := filepath.Join(s.Own(), ownFolders[e.Kind])
-	if rel, err := filepath.Rel(s.Own(), c.path); err == nil && filepath.IsLocal(rel) {
+	if within(s.Own(), c.path) {
 		return Entry{}, fmt.Errorf("%s is in the studio's own folder already", in.Path)
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,7 +30,7 @@ type Options struct {
 	Home   string // where well-known folders of other programs are looked for; "" is the home folder
 
 	// Predict is the memory that a whole model needs, with all networks on the device and with one at a time; nil predicts for
-	// OpenGL.
+	// a usual graphics card.
 	Predict func(m *catalog.Model) (all, least int64, err error)
 }
 
@@ -86,7 +87,7 @@ func Open(o Options) (*Store, error) {
 		o.Home = xdg.Home
 	}
 	if o.Predict == nil {
-		o.Predict = func(m *catalog.Model) (int64, int64, error) { return pipeline.Predict(m, portable()) }
+		o.Predict = func(m *catalog.Model) (int64, int64, error) { return pipeline.Predict(m, desktop) }
 	}
 	s := &Store{o: o, cache: readCache(o.Cache)}
 	data, err := os.ReadFile(o.Config)
@@ -99,10 +100,8 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// portable are the limits of any device with OpenGL 4.3.
-func portable() compute.Limits {
-	return compute.Limits{Shaders: true, Groups: [3]int{65535, 65535, 65535}, SharedBytes: 32 << 10, Invocations: 1024, StorageBytes: 128 << 20, TextureTexels: 128 << 20}
-}
+// desktop are the limits of a usual graphics card with OpenGL 4.3.
+var desktop = compute.Limits{Shaders: true, Groups: [3]int{65535, 65535, 65535}, SharedBytes: 32 << 10, Invocations: 1024, StorageBytes: 2 << 30, TextureTexels: 128 << 20}
 
 // change alters the person's choices and saves them.
 func (s *Store) change(f func(c *choices)) error {
@@ -250,6 +249,10 @@ func (s *Store) Unlink(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries = slices.DeleteFunc(s.entries, func(e Entry) bool { return e.Folder == f.Path })
+	maps.DeleteFunc(s.cache.Models, func(_ string, c cached) bool { return c.Folder == f.Path })
+	if err := s.cache.write(s.o.Cache); err != nil {
+		return fmt.Errorf("the list of models could not be kept in %s: %s", s.o.Cache, disk.Reason(err))
+	}
 	return s.change(func(c *choices) {
 		c.Linked = slices.DeleteFunc(c.Linked, func(l string) bool { return l == f.Path })
 		if slices.Contains(s.usual(), f.Path) {
@@ -382,7 +385,7 @@ func (s *Store) entry(c candidate) (Entry, bool) {
 		s.cache.Models[c.path] = cached{Stamp: key, Weights: c.weights(), Entry: e}
 		s.mu.Unlock()
 	}
-	e.Program, e.Folder, e.Source = c.link.Program, c.link.Path, c.place.source
+	e.Program, e.Folder, e.Source = c.link.Program, c.link.Path, c.source()
 	return e, !e.loose()
 }
 
@@ -431,6 +434,25 @@ func (s *Store) Find(name string) (Entry, error) {
 		}
 	}
 	return Entry{}, fmt.Errorf("there is no model %s among the %d known ones; see them with models list, or look again with models scan", name, len(all))
+}
+
+// FoldersOf lists the folders that hold usable models of a kind, the studio's own first, each once.
+func (s *Store) FoldersOf(kind Kind) []string {
+	var list []string
+	for _, e := range s.Entries() {
+		if dir := filepath.Dir(e.Path); e.Kind == kind && e.Usable() && !slices.Contains(list, dir) {
+			list = append(list, dir)
+		}
+	}
+	own := s.Own()
+	theirs := slices.DeleteFunc(slices.Clone(list), func(dir string) bool { return within(own, dir) })
+	return append(slices.DeleteFunc(list, func(dir string) bool { return !within(own, dir) }), theirs...)
+}
+
+// within reports whether a path lies in a folder.
+func within(folder, path string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // Token signs the person in at a host: as the environment says (HF_TOKEN for Hugging Face, ATELIER_TOKEN_ and the host's name in capitals

@@ -8,8 +8,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -184,7 +182,7 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 	at := func(path string) string { return filepath.Join(root, filepath.FromSlash(path)) }
 	// A1111
 	put(t, "lora/kohya.safetensors", at("webui/models/Lora/deep/down/kohya.safetensors"))
-	put(t, "gan/rrdb.safetensors", at("webui/models/ESRGAN/4x.safetensors"))
+	put(t, "gan/rrdb.pth", at("webui/models/ESRGAN/4x.pth"))
 	put(t, "sd15/textual_inversion/my-style.safetensors", at("webui/embeddings/my-style.safetensors"))
 	write(t, at("webui/models/Stable-diffusion/page.safetensors"), []byte("<!DOCTYPE html><html>sign in</html>"))
 	write(t, at("webui/models/Stable-diffusion/notes.txt"), []byte("no model"))
@@ -210,6 +208,8 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 	putTree(t, "sd15/model", at("hub/models--org--whole/snapshots/333"))
 	write(t, at("hub/models--org--whole/refs/main"), []byte("333\n"))
 	os.MkdirAll(at("hub/models--org--none"), 0o755)
+	write(t, at("comfy/models/text_encoders/t5.gguf"), gguf(map[string]string{"general.architecture": "t5encoder"}, "enc.blk.0.attn_q.weight", 12))
+	os.MkdirAll(at("comfy/models/checkpoints"), 0o755)
 	// LM Studio
 	write(t, at("lm/models/publisher/model/chat-Q4.gguf"), gguf(map[string]string{"general.architecture": "llama", "general.name": "Chat", "general.license": "apache-2.0"}, "blk.0.attn_q.weight", 23))
 	for _, name := range []string{"webui", "comfy", "hub", "lm"} {
@@ -226,7 +226,7 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 		"kohya": {LoRA, A1111, ""}, "4x": {Upscaler, A1111, ""}, "my-style": {Embedding, A1111, ""}, "page": {Checkpoint, A1111, "web page"},
 		"taesd_decoder": {TAESD, ComfyUI, ""}, "edges": {ControlNet, ComfyUI, ""}, "flux": {UNet, ComfyUI, "FLUX"}, "peft": {LoRA, ComfyUI, ""},
 		"other": {LoRA, ComfyUI, ""}, "cat-toy": {Embedding, ComfyUI, ""}, "pytorch_lora_weights": {LoRA, HuggingFace, ""},
-		"org/whole": {Checkpoint, HuggingFace, ""}, "chat-Q4": {LLM, LMStudio, ""},
+		"org/whole": {Checkpoint, HuggingFace, ""}, "chat-Q4": {LLM, LMStudio, ""}, "t5": {TextEncoder, ComfyUI, "T5"},
 	} {
 		e := named(t, entries, name)
 		if e.Kind != want.kind || e.Program != want.program || (want.problem == "") != (e.Problem == "") || !strings.Contains(e.Problem, want.problem) || strings.Contains(e.Problem, "\n") {
@@ -236,23 +236,29 @@ func TestFoldersOfOtherPrograms(t *testing.T) {
 			t.Errorf("%s: size %d, modified %q", name, e.Size, e.Modified)
 		}
 	}
-	if len(entries) != 13 {
+	if len(entries) != 14 {
 		t.Errorf("%d entries", len(entries))
 		for _, e := range entries {
 			t.Log(e.Path, e.Kind)
 		}
 	}
 	hf := named(t, entries, "pytorch_lora_weights")
-	if hf.Source != "org/adapter@main" || hf.Licence != "CreativeML Open RAIL++-M" || hf.Base != "stabilityai/sdxl" || !slices.Equal(hf.Triggers, []string{"a photo of sks"}) {
+	if hf.Source != "org/adapter@main" || hf.Title != "org/adapter" || hf.Licence != "CreativeML Open RAIL++-M" || hf.Base != "stabilityai/sdxl" || !slices.Equal(hf.Triggers, []string{"a photo of sks"}) {
 		t.Errorf("from the cache: %+v", hf)
 	}
 	chat := named(t, entries, "chat-Q4")
-	if chat.Title != "Chat" || chat.Licence != "Apache-2.0" || chat.DType != "IQ4_XS" || chat.Params != 2048 || chat.Note != notUsed || chat.Family != "llama" {
+	if chat.Title != "Chat" || chat.Licence != "Apache-2.0" || chat.DType != "IQ4_XS" || chat.Params != 2048 || chat.Note != notUsed || chat.Family != "llama" || chat.Source != "publisher/model" {
 		t.Errorf("language model: %+v", chat)
 	}
 	whole := named(t, entries, "org/whole")
 	if whole.Family != SD1 || whole.Memory.Bytes <= 0 || whole.Memory.Least > whole.Memory.Bytes || whole.Params == 0 || whole.Format != "diffusers" {
 		t.Errorf("whole model: %+v", whole)
+	}
+	if got := s.FoldersOf(Embedding); !slices.Contains(got, at("webui/embeddings")) || !slices.Contains(got, at("elsewhere/words")) || len(got) != 2 {
+		t.Errorf("learned words are in %q", got)
+	}
+	if got := s.FoldersOf(Unknown); len(got) != 0 {
+		t.Errorf("unknown models are in %q", got)
 	}
 	var told []string
 	for _, p := range problems {
@@ -325,11 +331,22 @@ func TestOnlyWhatChangedIsOpened(t *testing.T) {
 	if scan(t, again); opened != 2 {
 		t.Errorf("after a change opened %d times", opened)
 	}
+	if _, err := again.Hash(context.Background(), model, nil); err != nil {
+		t.Fatal(err)
+	}
+	data, _ := os.ReadFile(s.o.Cache)
+	write(t, s.o.Cache, bytes.Replace(data, []byte(thisProgram()), []byte("another build"), 1))
+	if again, err = Open(s.o); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := scan(t, again); opened != 3 || len(list) != 1 || list[0].SHA256 == "" {
+		t.Errorf("by another build opened %d times; %+v", opened, list)
+	}
 	write(t, s.o.Cache, []byte("{damaged"))
 	if s, err = Open(s.o); err != nil {
 		t.Fatal(err)
 	}
-	if scan(t, s); opened != 3 {
+	if scan(t, s); opened != 4 {
 		t.Errorf("after the cache was lost opened %d times", opened)
 	}
 	os.RemoveAll(model)
@@ -365,7 +382,7 @@ func TestBrokenModelsSayWhatIsWrong(t *testing.T) {
 	}
 	f.Close()
 	os.Rename(unet+".new", unet)
-	whole, _ := os.ReadFile(filepath.Join(testdata, "gan/rrdb.safetensors"))
+	whole, _ := os.ReadFile(filepath.Join(testdata, "lora/kohya.safetensors"))
 	write(t, filepath.Join(dir, "short.safetensors"), whole[:len(whole)/2])
 	tensors(t, filepath.Join(dir, "strange.safetensors"), nil, map[string][]int{"something.weight": {2, 2}})
 	write(t, filepath.Join(dir, "part-00001-of-00002.safetensors"), whole)
@@ -494,88 +511,6 @@ func TestHash(t *testing.T) {
 	}
 }
 
-func TestImportAndRemove(t *testing.T) {
-	s := newStore(t)
-	dir := t.TempDir()
-	ctx := context.Background()
-	lora := put(t, "lora/kohya.safetensors", filepath.Join(dir, "k.safetensors"))
-	write(t, filepath.Join(dir, "k.preview.png"), []byte("png"))
-	var last, all int64
-	e, err := s.Import(ctx, Import{Path: lora}, func(d, a int64) { last, all = d, a })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e.Path != filepath.Join(s.Own(), "loras", "k.safetensors") || e.Kind != LoRA || e.Thumbnail == "" || last != all || all == 0 {
-		t.Errorf("%+v, %d of %d", e, last, all)
-	}
-	if got, _ := os.ReadFile(e.Path); len(got) == 0 || !isFile(lora) {
-		t.Error("it was not copied")
-	}
-	if _, err := s.Import(ctx, Import{Path: lora}, nil); err == nil || !strings.Contains(err.Error(), "already") {
-		t.Errorf("the same again: %v", err)
-	}
-	if _, err := s.Import(ctx, Import{Path: e.Path}, nil); err == nil {
-		t.Error("its own file was brought in")
-	}
-	vae := put(t, "gan/rrdb.safetensors", filepath.Join(dir, "big.safetensors"))
-	if e, err = s.Import(ctx, Import{Path: vae, Link: true}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if target, err := os.Readlink(e.Path); err != nil || target != vae || filepath.Base(filepath.Dir(e.Path)) != "upscale_models" {
-		t.Errorf("%s → %s, %v", e.Path, target, err)
-	}
-	putTree(t, "sd15/model", filepath.Join(dir, "whole"))
-	if e, err = s.Import(ctx, Import{Path: filepath.Join(dir, "whole")}, nil); err != nil || e.Kind != Checkpoint || e.Problem != "" {
-		t.Errorf("%+v, %v", e, err)
-	}
-	stopped, stop := context.WithCancel(ctx)
-	stop()
-	other := put(t, "lora/peft.safetensors", filepath.Join(dir, "p.safetensors"))
-	if _, err := s.Import(stopped, Import{Path: other}, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-	if _, err := s.Import(ctx, Import{Path: write(t, filepath.Join(dir, "t.txt"), []byte("no model"))}, nil); err == nil {
-		t.Error("a text was brought in")
-	}
-	if _, err := s.Import(ctx, Import{Path: dir}, nil); err == nil || !strings.Contains(err.Error(), "link it") {
-		t.Errorf("a folder of models: %v", err)
-	}
-	entries, problems := scan(t, s)
-	if len(entries) != 3 || len(problems) != 0 {
-		t.Errorf("%d entries, %v", len(entries), problems)
-	}
-	left, _ := filepath.Glob(filepath.Join(s.Own(), "*", ".import-*"))
-	if len(left) != 0 {
-		t.Errorf("left behind: %q", left)
-	}
-	if _, err := s.Remove("big"); err != nil || !isFile(vae) {
-		t.Errorf("removing a link: %v", err)
-	}
-	if _, err := s.Remove("k"); err != nil || isFile(filepath.Join(s.Own(), "loras", "k.preview.png")) || !isFile(lora) {
-		t.Errorf("removing a copy: %v", err)
-	}
-	if _, err := s.Remove("whole"); err != nil {
-		t.Error(err)
-	}
-	if entries, _ = scan(t, s); len(entries) != 0 {
-		t.Errorf("%v", entries)
-	}
-	s.Link(dir)
-	scan(t, s)
-	if _, err := s.Remove("p"); err == nil || !isFile(other) || !strings.Contains(err.Error(), "unlink") {
-		t.Errorf("another program's model: %v", err)
-	}
-	if err := s.Unlink(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Unlink(dir); err == nil {
-		t.Error("unlinked twice")
-	}
-	if entries, _ = scan(t, s); len(entries) != 0 {
-		t.Errorf("%v", entries)
-	}
-}
-
 func TestUsualPlacesAreFoundAndCanBeLeftOut(t *testing.T) {
 	s := newStore(t)
 	lm := filepath.Join(s.o.Home, ".lmstudio", "models", "p", "m", "x.gguf")
@@ -602,179 +537,5 @@ func TestUsualPlacesAreFoundAndCanBeLeftOut(t *testing.T) {
 	}
 	if _, err := s.Link(filepath.Join(folder, "not there")); err == nil {
 		t.Error("nothing was linked")
-	}
-}
-
-func TestCatalogueIsSound(t *testing.T) {
-	seen := map[string]bool{}
-	for _, o := range Catalogue() {
-		if seen[o.ID] || o.Name == "" || o.GoodFor == "" || o.Licence.Name == "" || !strings.HasPrefix(o.Licence.URL, "https://") || o.Licence.Says == "" || len(o.Files) == 0 {
-			t.Errorf("%+v", o)
-		}
-		seen[o.ID] = true
-		if _, known := ownFolders[o.Kind]; !known && o.Kind != "" {
-			t.Errorf("%s is of kind %s", o.ID, o.Kind)
-		}
-		for _, f := range o.Files {
-			if (f.Repo == "") != (f.File == "") || (f.URL == "") == (f.Repo == "") || f.SHA256 != "" && len(f.SHA256) != 64 || f.URL != "" && f.Name == "" {
-				t.Errorf("%s: %+v", o.ID, f)
-			}
-		}
-	}
-}
-
-func TestDownloadFromTheCatalogue(t *testing.T) {
-	s := newStore(t)
-	data, _ := os.ReadFile(filepath.Join(testdata, "lora/kohya.safetensors"))
-	sum := sha256.Sum256(data)
-	var asked []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.URL.Path)
-		http.ServeContent(w, r, "x.bin", time.Unix(1, 0), bytes.NewReader(data))
-	}))
-	defer server.Close()
-	if err := s.SetSource("nonsense"); err == nil {
-		t.Error("a mirror without a host")
-	}
-	if err := s.SetSource(server.URL); err != nil {
-		t.Fatal(err)
-	}
-	o := Offer{ID: "x", Name: "X", Kind: LoRA, Licence: Licence{Name: "L", URL: "https://l"}, Files: []OfferFile{
-		{Repo: "org/x", File: "sub/w.safetensors", Name: "x.safetensors", Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])},
-		{URL: "https://files.example/y/z.safetensors", Name: "z.safetensors"},
-	}}
-	var licence *LicenceError
-	if _, err := s.Requests(o); !errors.As(err, &licence) || !strings.Contains(err.Error(), "https://l") {
-		t.Fatalf("without consent: %v", err)
-	}
-	if err := s.Accept(o); err != nil {
-		t.Fatal(err)
-	}
-	later, err := Open(s.o)
-	if err != nil || !later.Accepted(o) {
-		t.Error("the consent was forgotten", err)
-	}
-	requests, err := s.Requests(o)
-	if err != nil || len(requests) != 2 {
-		t.Fatal(requests, err)
-	}
-	m := s.Downloads("test", nil)
-	defer m.Close()
-	for _, r := range requests {
-		id, err := m.Add(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := m.Wait(context.Background(), id); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := []string{"/org/x/resolve/main/sub/w.safetensors", "/y/z.safetensors"}; !slices.Equal(asked, want) {
-		t.Errorf("asked for %q", asked)
-	}
-	if e, _ := scan(t, s); len(e) != 2 || e[0].Kind != LoRA || filepath.Dir(e[0].Path) != filepath.Join(s.Own(), "loras") {
-		t.Errorf("%+v", e)
-	}
-	if err := s.Checked(requests[0].Path, requests[0].SHA256); err != nil {
-		t.Error(err)
-	}
-	if e, err := s.Find("x"); err != nil || e.Short != requests[0].SHA256[:10] {
-		t.Errorf("%+v, %v", e, err)
-	}
-	if again, err := s.Requests(o); err != nil || len(again) != 0 {
-		t.Errorf("what is there is asked for again: %v, %v", again, err)
-	}
-	os.WriteFile(requests[0].Path, []byte("other"), 0o644)
-	if _, err := s.Requests(o); err == nil {
-		t.Error("another file of that name went unnoticed")
-	}
-}
-
-func TestTokens(t *testing.T) {
-	s := newStore(t)
-	if err := s.SetToken("models.example:8080", "secret"); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(s.o.Config); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("others can read the tokens: %v, %v", info.Mode(), err)
-	}
-	t.Setenv("HF_TOKEN", "hf")
-	t.Setenv("ATELIER_TOKEN_OTHER_EXAMPLE", "env")
-	for host, want := range map[string]string{"models.example:8080": "secret", "models.example": "", "huggingface.co": "hf", "other.example": "env", "cdn.huggingface.co": ""} {
-		if got := s.Token(host); got != want {
-			t.Errorf("%s: %q", host, got)
-		}
-	}
-	s.SetToken("models.example:8080", "")
-	if data, _ := os.ReadFile(s.o.Config); bytes.Contains(data, []byte("secret")) {
-		t.Error("a token that was removed is still there")
-	}
-}
-
-// clipFolder has CLIP's vocabulary in both forms; it is third-party data and no part of this repository.
-func clipFolder(t *testing.T) string {
-	dirs := []string{os.Getenv("ATELIER_PARITY")}
-	for up := "../.."; len(up) < 20; up += "/.." {
-		dirs = append(dirs, filepath.Join(up, "shared/parity"))
-	}
-	for _, d := range dirs {
-		if d = filepath.Join(d, "data/clip_tokenizer"); isFile(filepath.Join(d, "vocab.json")) {
-			return d
-		}
-	}
-	t.Skip("set ATELIER_PARITY to the folder with the reference answers to test with CLIP's own vocabulary")
-	return ""
-}
-
-func TestVocabulary(t *testing.T) {
-	clip := clipFolder(t)
-	packed, err := os.ReadFile(filepath.Join(clip, "bpe_simple_vocab_16e6.txt.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStore(t)
-	other := t.TempDir()
-	putTree(t, "sd15/model", filepath.Join(other, "m"))
-	putTree(t, "sd15/tokenizer", filepath.Join(other, "m", "tokenizer"))
-	s.Link(other)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/openai/CLIP/main/clip/bpe_simple_vocab_16e6.txt.gz" {
-			w.WriteHeader(404)
-			return
-		}
-		http.ServeContent(w, r, "x.bin", time.Unix(1, 0), bytes.NewReader(packed))
-	}))
-	defer server.Close()
-	s.SetSource(server.URL)
-	m := s.Downloads("test", nil)
-	defer m.Close()
-	var licence *LicenceError
-	if _, err := s.Vocabulary(); !errors.Is(err, ErrNoVocabulary) {
-		t.Fatalf("another model's tokenizer was taken: %v", err)
-	}
-	if _, err := s.FetchVocabulary(context.Background(), m); !errors.As(err, &licence) {
-		t.Fatalf("fetched without consent: %v", err)
-	}
-	if err := s.Accept(licence.Offer); err != nil {
-		t.Fatal(err)
-	}
-	v, err := s.FetchVocabulary(context.Background(), m)
-	if err != nil || v.Dir != filepath.Join(s.Own(), vocabularyID) {
-		t.Fatalf("%+v, %v", v, err)
-	}
-	os.RemoveAll(v.Dir)
-	// A program's own folder goes before a download.
-	linked := filepath.Join(t.TempDir(), "snap")
-	write(t, filepath.Join(linked, "model_index.json"), []byte("{}"))
-	for _, n := range []string{"vocab.json", "merges.txt", "tokenizer_config.json"} {
-		data, _ := os.ReadFile(filepath.Join(clip, n))
-		write(t, filepath.Join(linked, "tokenizer", n), data)
-	}
-	s.Link(linked)
-	if v, err = s.FetchVocabulary(context.Background(), m); err != nil || v.Dir != filepath.Join(linked, "tokenizer") || !strings.Contains(v.From, linked) {
-		t.Errorf("%+v, %v", v, err)
-	}
-	if len(m.List()) != 1 {
-		t.Errorf("%d downloads", len(m.List()))
 	}
 }

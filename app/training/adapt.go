@@ -121,9 +121,6 @@ func fillInversion(r *Recipe) {
 	setString(&r.Inversion.Token, "<"+strings.ReplaceAll(r.Name, " ", "-")+">")
 	setString(&r.Data.Trigger, r.Inversion.Token)
 	setInt(&r.Inversion.Vectors, 1)
-	if r.Train.Decay != nil && r.Train.Optimiser == "adamw" && *r.Train.Decay == 0.01 {
-		r.Train.Decay = number(0) // a word's vector has a length that decay would take from it
-	}
 }
 
 func inversionBounds(r *Recipe) []bound {
@@ -149,33 +146,27 @@ func openInversion(_ context.Context, dev compute.Device, r *Recipe, set *datase
 		return nil, err
 	}
 	table, err := param(d.textParams, "text_model.embeddings.token_embedding.weight")
-	var rows []int
+	n, first := r.Inversion.Vectors, 0
 	if err == nil {
-		rows, err = d.unusedRows(set, r.Inversion.Vectors)
+		first, err = d.unusedRows(set, n)
 	}
-	var start []float32
+	var inversion *train.Inversion
 	if err == nil {
-		start, err = d.initialVectors(table)
+		inversion, err = train.NewInversion(table, first, n, d.startRows(first)...)
+	}
+	if err == nil && r.Inversion.Initial == "" {
+		err = d.startAsMean(inversion.Vectors, table)
 	}
 	if err != nil {
 		d.close()
 		return nil, err
 	}
-	vocab, width, n := d.text.VocabSize, d.text.HiddenSize, r.Inversion.Vectors
-	d.speller.word, d.speller.ids = r.Inversion.Token, rows
-	word := nn.NewParam(r.Inversion.Token, start, n, width)
-	place, keep := make([]float32, vocab*n), make([]float32, vocab)
-	for i := range keep {
-		keep[i] = 1
-	}
-	for i, row := range rows {
-		place[row*n+i], keep[row] = 1, 0
-	}
-	frozen := table.Source
-	d.bind = func(g *compute.Graph) {
-		known := compute.Mul(g.Param(table.Name, frozen, table.Shape...), g.Const("known words", keep, vocab, 1))
-		learnt := compute.MatMul(g.Const("places of the word", place, vocab, n), word.InGraph(g), compute.MatMulOpts{})
-		g.Bind(frozen, compute.Add(known, learnt))
+	word, width := inversion.Vectors, d.text.HiddenSize
+	word.Name = r.Inversion.Token // as the file calls it
+	d.bind = inversion.Bind
+	d.speller.word = r.Inversion.Token
+	for i := range n {
+		d.speller.ids = append(d.speller.ids, first+i)
 	}
 	s := d.subject()
 	s.params = []*nn.Param{word}
@@ -195,8 +186,8 @@ func openInversion(_ context.Context, dev compute.Device, r *Recipe, set *datase
 	return s, nil
 }
 
-// unusedRows finds ids that no caption and no prompt uses, from the vocabulary's end: its rarest words.
-func (d *denoising) unusedRows(set *dataset.Dataset, n int) ([]int, error) {
+// unusedRows finds n ids in a row that no caption and no prompt uses, as near to the vocabulary's end, its rarest words, as there are.
+func (d *denoising) unusedRows(set *dataset.Dataset, n int) (first int, err error) {
 	t := d.model.Tokenizer
 	used := map[int]bool{t.BOS(): true, t.EOS(): true, t.Pad(): true}
 	spell := func(text string) {
@@ -211,43 +202,45 @@ func (d *denoising) unusedRows(set *dataset.Dataset, n int) ([]int, error) {
 	for _, p := range d.prompts() {
 		spell(p)
 	}
-	var rows []int
-	for id := min(d.text.VocabSize, t.Vocab()) - 1; id >= 0 && len(rows) < n; id-- {
-		if !used[id] {
-			rows = append(rows, id)
+	free := 0
+	for id := min(d.text.VocabSize, t.Vocab()) - 1; id >= 0; id-- {
+		if free++; used[id] {
+			free = 0
+		}
+		if free == n {
+			return id, nil
 		}
 	}
-	if len(rows) < n {
-		return nil, fmt.Errorf("textual_inversion.vectors: the captions use nearly all words of the vocabulary, which leaves no room for %d vectors", n)
-	}
-	return rows, nil
+	return 0, fmt.Errorf("textual_inversion.vectors: the captions use nearly all words of the vocabulary, which leaves no room for %d vectors", n)
 }
 
-// initialVectors starts the word as another one that comes near it, or as the mean of all words.
-func (d *denoising) initialVectors(table *nn.Param) ([]float32, error) {
-	width, n, i := d.text.HiddenSize, d.recipe.Inversion.Vectors, &d.recipe.Inversion
+// startRows are the rows that the vectors start as: those of the initial word's pieces, over and over; without one, their own.
+func (d *denoising) startRows(first int) []int {
+	ids := d.model.Tokenizer.Encode(d.recipe.Inversion.Initial)
+	rows := make([]int, d.recipe.Inversion.Vectors)
+	for i := range rows {
+		if rows[i] = first + i; len(ids) > 0 {
+			rows[i] = ids[i%len(ids)]
+		}
+	}
+	return rows
+}
+
+// startAsMean starts vectors as the mean of all words.
+func (d *denoising) startAsMean(vectors, table *nn.Param) error {
+	width := d.text.HiddenSize
 	all := make([]float32, table.Shape.Size())
 	if err := table.Source.Read(all); err != nil {
-		return nil, err
+		return err
 	}
-	ids := d.model.Tokenizer.Encode(i.Initial)
-	if i.Initial != "" && len(ids) == 0 {
-		return nil, fmt.Errorf("textual_inversion.initial: %q is no word that the model knows", i.Initial)
+	mean := make([]float64, width)
+	for i, v := range all {
+		mean[i%width] += float64(v) / float64(d.text.VocabSize)
 	}
-	out := make([]float32, 0, n*width)
-	for k := range n {
-		if len(ids) > 0 {
-			id := ids[k%len(ids)]
-			out = append(out, all[id*width:(id+1)*width]...)
-			continue
-		}
-		mean := make([]float64, width)
-		for j, v := range all {
-			mean[j%width] += float64(v) / float64(d.text.VocabSize)
-		}
-		for _, v := range mean {
-			out = append(out, float32(v))
-		}
+	start := make([]float32, vectors.Shape.Size())
+	for i := range start {
+		start[i] = float32(mean[i%width])
 	}
-	return out, nil
+	vectors.Source = &compute.Values{Data: start}
+	return nil
 }

@@ -201,9 +201,6 @@ func (c *coding) inputs(_ context.Context, b *dataset.Batch, v view) (map[string
 
 // through calls do for pictures of the set with what the network makes of them and their latents' means.
 func (c *coding) through(ctx context.Context, t *train.Trainer, set *dataset.Dataset, most int, do func(in, out, latents []float32)) error {
-	if err := t.Prepare(ctx); err != nil {
-		return err
-	}
 	g := compute.NewGraph()
 	t.BindAverages(g)
 	mean, _ := c.Encode(g.Input("pictures", 1, c.height, c.width, c.InChannels))

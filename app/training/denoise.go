@@ -10,6 +10,7 @@ import (
 	"atelier/app/dataset"
 	"atelier/compute"
 	"atelier/models/diffusion"
+	"atelier/models/nn"
 	"atelier/models/train"
 )
 
@@ -95,11 +96,17 @@ func (d *denoising) loss(p train.Pass) *compute.Tensor {
 	if d.bind != nil {
 		d.bind(g)
 	}
-	draws := compute.RandomNormal(g.Input("key", compute.RandomKeySize), 2, b, h, w, z)
-	half := func(i int) *compute.Tensor { return compute.Reshape(compute.Slice(draws, 0, i, i+1), b, h, w, z) }
 	each := func(name string) *compute.Tensor { return g.Input(name, b, 1, 1, 1) }
-	noise := half(0)
-	latents := compute.Add(g.Input("mean", b, h, w, z), compute.Mul(g.Input("deviation", b, h, w, z), half(1)))
+	latents := g.Input("mean", b, h, w, z)
+	var noise *compute.Tensor
+	if p.Training {
+		draws := compute.RandomNormal(g.Input("key", compute.RandomKeySize), 2, b, h, w, z)
+		half := func(i int) *compute.Tensor { return compute.Reshape(compute.Slice(draws, 0, i, i+1), b, h, w, z) }
+		noise = half(0)
+		latents = compute.Add(latents, compute.Mul(g.Input("deviation", b, h, w, z), half(1)))
+	} else {
+		noise = g.Input("drawn", b, h, w, z)
+	}
 	noisy := compute.Add(compute.Mul(each("signal"), latents), compute.Mul(each("noise"), noise))
 	target := compute.Add(compute.Mul(each("of_noise"), noise), compute.Mul(each("of_data"), latents))
 	states := d.text.Forward(g.Input("ids", b, d.text.MaxPositions), nil).Last
@@ -121,8 +128,8 @@ func (d *denoising) latentsOf(s dataset.Size) (h, w, z int) {
 // goldenRatio spreads validation's noise levels: any number of its multiples, taken without their whole part, lie evenly.
 const goldenRatio = 0.6180339887498949
 
-// inputs makes a batch of pictures the loss's inputs. Noise levels of training depend on the seed and the batch's place alone, and
-// those of validation on the place and the pass, so that validation losses of all runs compare.
+// inputs makes a batch of pictures the loss's inputs. What is drawn in training depends on the seed and the batch's place alone, and
+// in validation on the picture and the pass, so that validation losses of all runs on the same pictures compare.
 func (d *denoising) inputs(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error) {
 	n := b.Shape[0]
 	mean, deviation, err := d.encoder.encode(ctx, b)
@@ -139,8 +146,10 @@ func (d *denoising) inputs(ctx context.Context, b *dataset.Batch, v view) (map[s
 		u, keep := start+float64(i)/float64(n), rng.Float64() >= *d.recipe.Data.CaptionDropout
 		caption := withTrigger(d.recipe.Data.Trigger, b.Captions[i])
 		if v.validation {
-			place := float64(b.Position)*float64(n) + float64(i)
-			u, keep = (place+0.5)*goldenRatio+float64(v.pass)/float64(v.passes), true
+			u, keep = (float64(b.Items[i])+0.5)*goldenRatio+float64(v.pass[i])/float64(v.passes), true
+			size := len(mean) / n
+			h, w, z := d.latentsOf(b.Size)
+			in["drawn"] = append(in["drawn"], nn.ChannelsLast(diffusion.Noise(validationSeed+uint64(b.Items[i]), uint32(v.pass[i]), size), 1, z, h, w)...)
 		}
 		if !keep {
 			caption = ""
@@ -150,9 +159,6 @@ func (d *denoising) inputs(ctx context.Context, b *dataset.Batch, v view) (map[s
 		in["of_noise"][i], in["of_data"][i] = float32(l.OfNoise), float32(l.OfData)
 		in["time"][i], in["weight"][i] = float32(l.time), float32(l.weight*v.share(b, i))
 		in["ids"] = append(in["ids"], d.speller.spell(caption)...)
-	}
-	if v.validation {
-		clear(deviation)
 	}
 	return in, nil
 }

@@ -127,6 +127,7 @@ func (l *logFile) flush() error {
 	}
 	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
+		l.flushed = l.flushed.Add(saveAgain)
 		return unsaved(l.path, err)
 	}
 	defer f.Close()
@@ -136,6 +137,7 @@ func (l *logFile) flush() error {
 	}
 	if err != nil {
 		f.Truncate(end) // best effort: a reader passes over a torn line
+		l.flushed = l.flushed.Add(saveAgain)
 		return unsaved(l.path, err)
 	}
 	l.waiting = l.waiting[:0]

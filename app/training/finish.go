@@ -122,7 +122,7 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 			return err
 		}
 		if s.compare != nil {
-			if evaluation, err = s.compare(ctx, shots, s.train, s.held); err != nil {
+			if evaluation, err = s.compare(ctx, s.trainer, shots, s.train, s.held); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"atelier/app/dataset"
+	"atelier/app/engine"
+	"atelier/app/report"
 	"atelier/compute"
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
@@ -137,7 +139,7 @@ func openGenerator(_ context.Context, dev compute.Device, r *Recipe, set *datase
 		return nil, err
 	}
 	return &subject{params: g.params, loss: g.loss, width: r.Data.Width, height: r.Data.Height, channels: r.Generator.Pixels, random: true,
-		bits: r.Kind == "flow", inputs: g.inputs, sample: g.sample, export: g.export, close: func() {}}, nil
+		bits: r.Kind == "flow", inputs: g.inputs, sample: g.sample, compare: g.evaluate, export: g.export, close: func() {}}, nil
 }
 
 // withClass is a configuration as JSON with its class name.
@@ -325,14 +327,52 @@ func own(weights []checkpoint.Tensor) kept {
 // plainSamples is how many pictures without words a sample shows, side by side.
 const plainSamples = 16
 
-// sample draws as the image workspace does, with the weights as they are.
-func (g *generating) sample(ctx context.Context, t *train.Trainer, _ *dataset.Dataset) ([]shot, error) {
+// open is the pipeline of the image workspace, with the weights as they are.
+func (g *generating) open(ctx context.Context, t *train.Trainer) (pipeline.Pipeline, error) {
 	weights, err := t.Weights(ctx, g.recipe.Train.EMA > 0)
 	if err != nil {
 		return nil, err
 	}
 	m := catalog.Generating(g.recipe.Name, catalog.Part{Class: g.class, Config: g.config, File: g.recipe.Name, Weights: own(weights)}, g.card())
-	pipe, err := pipeline.Open(g.dev, m)
+	return pipeline.Open(g.dev, m)
+}
+
+// mostJudged is how many pictures are made to be judged, and fewer where fewer are trained on.
+const mostJudged = 100
+
+// evaluate makes pictures, with the labels that the set has, and judges them by the built-in model's autoencoder.
+func (g *generating) evaluate(ctx context.Context, t *train.Trainer, _ []shot, shown, held *dataset.Dataset) (*report.Evaluation, error) {
+	pipe, err := g.open(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer pipe.Close()
+	var made []image.Image
+	n := min(len(shown.Items), mostJudged)
+	for i := range n {
+		r := pipeline.Request{Seed: uint64(i) + 1, Height: g.recipe.Data.Height, Batch: 1}
+		if len(g.labels) > 0 {
+			r.Prompt = shown.Items[i*len(shown.Items)/n].Caption
+		}
+		res, err := pipe.Run(ctx, r, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range res.Images {
+			made = append(made, m)
+		}
+	}
+	m, err := engine.OpenModel(builtIn)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	return judged(ctx, g.dev, m, made, shown, held)
+}
+
+// sample draws as the image workspace does.
+func (g *generating) sample(ctx context.Context, t *train.Trainer, _ *dataset.Dataset) ([]shot, error) {
+	pipe, err := g.open(ctx, t)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,8 @@ func kinds() []*kind {
 		{name: "lora", about: "a small addition to a model that teaches it a style or a subject", needsBase: true, captions: true, section: "lora",
 			defaults: Recipe{Train: Train{Steps: 1000, Batch: 4, Rate: 1e-4}}, fill: fillLoRA, bounds: loraBounds, check: passes, open: openLoRA},
 		{name: "textual_inversion", about: "a new word for a model, learnt from a few pictures", needsBase: true, captions: true, section: "textual_inversion",
-			defaults: Recipe{Train: Train{Steps: 1000, Batch: 4, Rate: 5e-3}}, fill: fillInversion, bounds: inversionBounds, check: checkInversion, open: openInversion},
+			defaults: Recipe{Train: Train{Steps: 1000, Batch: 4, Rate: 5e-3, Decay: number(0)}}, // decay would take from a word's length
+			fill:     fillInversion, bounds: inversionBounds, check: checkInversion, open: openInversion},
 		{name: "latent_diffusion", about: "a model of pictures from words, trained onward or from scratch", needsBase: true, captions: true, section: "diffusion",
 			defaults: Recipe{Train: Train{Steps: 10000, Batch: 16, Rate: 1e-4}}, fill: nothing, bounds: diffusionBounds, check: passes, open: openDiffusion},
 		{name: "rectified_flow", about: "a model of pictures from words on straight paths from noise", needsBase: true, captions: true, section: "diffusion",
@@ -79,8 +80,9 @@ func kindOf(name string) (*kind, error) {
 
 // view says how a batch is looked at.
 type view struct {
-	validation   bool
-	pass, passes int // validation looks at every picture several times, at other noise levels
+	validation bool
+	pass       []int // of each row: validation looks at a picture several times, at other noise levels
+	passes     int
 }
 
 // share weighs row i of a batch: those that only fill the last batch of a validation do not count.
@@ -94,10 +96,10 @@ func (v view) share(b *dataset.Batch, i int) float64 {
 	return float64(b.Shape[0]) / float64(b.Real)
 }
 
-// key is what a batch's noise is drawn from: in training its place and the recipe's seed, in validation the same for every run.
+// key is what a batch's noise is drawn from: in training its place and the recipe's seed, in validation its place alone.
 func (v view) key(r *Recipe, b *dataset.Batch) []float32 {
 	if v.validation {
-		return compute.RandomKey(validationSeed, uint32(b.Position)*64+uint32(v.pass))
+		return compute.RandomKey(validationSeed, uint32(b.Position))
 	}
 	return compute.RandomKey(r.Seed, uint32(b.Position))
 }
@@ -120,7 +122,7 @@ type subject struct {
 	// measure gives what is reported of the finished result beside losses; nil for nothing.
 	measure func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]Figure, error)
 	// compare judges the product's samples beside the pictures trained on and those set aside, which may be nil; nil for no judgement.
-	compare func(ctx context.Context, made []shot, train, held *dataset.Dataset) (*report.Evaluation, error)
+	compare func(ctx context.Context, t *train.Trainer, made []shot, shown, held *dataset.Dataset) (*report.Evaluation, error)
 	// export writes weights, as Trainer.Weights gives them, in the form that others read, into dir under a name.
 	export func(ctx context.Context, weights []checkpoint.Tensor, dir, name string, o Outcome) (path string, err error)
 	close  func()

@@ -176,6 +176,9 @@ func keys() []string {
 func nearest(key string) string {
 	leaf := key[strings.LastIndex(key, ".")+1:]
 	best, distance := "", 3
+	if len(key) > 100 {
+		return ""
+	}
 	for _, k := range keys() {
 		if k[strings.LastIndex(k, ".")+1:] == leaf {
 			return k
@@ -254,6 +257,9 @@ func sentence(err error) error {
 		e := &unknown.Errors[0]
 		line, _ := e.Position()
 		key := strings.Join(e.Key(), ".")
+		if len(key) > 200 {
+			return fmt.Errorf("line %d: a recipe has no such key", line)
+		}
 		if near := nearest(key); near != "" {
 			return fmt.Errorf("line %d: a recipe has no key %q; did you mean %q?", line, key, near)
 		}

@@ -40,6 +40,9 @@ func (r Recipe) Fill() (Recipe, error) {
 		r.Train.Steps = d.Train.Steps
 	}
 	if r.Train.Decay == nil {
+		r.Train.Decay = d.Train.Decay
+	}
+	if r.Train.Decay == nil {
 		r.Train.Decay = number(map[bool]float64{true: 0.01}[r.Train.Optimiser == "adamw"])
 	}
 	if r.Train.Clip == nil {
@@ -197,6 +200,6 @@ func (r *Recipe) batchOptions(s *subject, training bool) dataset.BatchOptions {
 	}
 	a := d.Augment
 	o.Augment = dataset.Augment{Mirror: a.Mirror, Shift: a.Shift, Rotate: a.Rotate, Zoom: a.Zoom, Brightness: a.Brightness, Contrast: a.Contrast, Saturation: a.Saturation, Hue: a.Hue}
-	o.CaptionDropout, o.ShuffleTags, o.KeepTags, o.Repeats = *d.CaptionDropout, d.ShuffleTags, d.KeepTags, d.Repeats
+	o.ShuffleTags, o.KeepTags, o.Repeats, o.Alternatives = d.ShuffleTags, d.KeepTags, d.Repeats, true
 	return o
 }

@@ -14,7 +14,10 @@ import (
 
 	"atelier/app/dataset"
 	"atelier/app/report"
+	"atelier/compute"
+	"atelier/models/catalog"
 	"atelier/models/pipeline"
+	"atelier/models/train"
 )
 
 // Files of the report.
@@ -177,22 +180,27 @@ func charts(events []Event) []report.Chart {
 // mostCompared bounds how many pictures of a set the product's samples are compared with.
 const mostCompared = 500
 
-// evaluate compares the product's samples with the pictures set aside and looks for copies of those trained on, by the base model's
-// own autoencoder.
-func (d *denoising) evaluate(ctx context.Context, made []shot, train, held *dataset.Dataset) (*report.Evaluation, error) {
-	if len(made) == 0 {
-		return nil, nil
-	}
-	e, err := pipeline.NewExtractor(d.dev, d.model)
-	if err != nil {
-		return nil, err
-	}
-	defer e.Close()
+// evaluate judges the product's samples by the base model's own autoencoder.
+func (d *denoising) evaluate(ctx context.Context, _ *train.Trainer, made []shot, shown, held *dataset.Dataset) (*report.Evaluation, error) {
 	var pictures []image.Image
 	for _, s := range made {
 		pictures = append(pictures, s.Picture)
 	}
-	seen, err := some(ctx, train)
+	return judged(ctx, d.dev, d.model, pictures, shown, held)
+}
+
+// judged compares made pictures with those set aside, where there are, and looks for copies of those trained on, by a model's
+// autoencoder.
+func judged(ctx context.Context, dev compute.Device, m *catalog.Model, made []image.Image, shown, held *dataset.Dataset) (*report.Evaluation, error) {
+	if len(made) == 0 {
+		return nil, nil
+	}
+	e, err := pipeline.NewExtractor(dev, m)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	seen, err := some(ctx, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +210,7 @@ func (d *denoising) evaluate(ctx context.Context, made []shot, train, held *data
 			return nil, err
 		}
 	}
-	return report.Evaluate(ctx, e, real, pictures, seen, report.EvaluateOptions{Seed: validationSeed})
+	return report.Evaluate(ctx, e, real, made, seen, report.EvaluateOptions{Seed: validationSeed})
 }
 
 // some reads pictures of a set, evenly spread where there are many.

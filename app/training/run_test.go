@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"atelier/app/dataset"
+	"atelier/compute"
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
+	"atelier/models/goldentest"
 	"atelier/models/pipeline"
 )
 
@@ -52,8 +54,8 @@ func TestEveryKind(t *testing.T) {
 				t.Errorf("names %v, shape %v", f.Names(), v.Shape)
 			}
 		},
-		"latent_diffusion": func(t *testing.T, o *Outcome) { draws(t, o.Product, "ddim") },
-		"rectified_flow":   func(t *testing.T, o *Outcome) { draws(t, o.Product, "euler") },
+		"latent_diffusion": func(t *testing.T, o *Outcome) { draws(t, o, "ddim") },
+		"rectified_flow":   func(t *testing.T, o *Outcome) { draws(t, o, "euler") },
 		"gan":              func(t *testing.T, o *Outcome) { generates(t, o.Product) },
 		"conditional_vae":  func(t *testing.T, o *Outcome) { generates(t, o.Product) },
 		"flow": func(t *testing.T, o *Outcome) {
@@ -108,6 +110,9 @@ func TestEveryKind(t *testing.T) {
 			if !strings.Contains(string(card), "## Limits") || !strings.Contains(string(card), "kind = \""+k.Name) {
 				t.Errorf("the card is %s", card)
 			}
+			if k.Name != "autoencoder" && (o.Made == 0 || !strings.Contains(string(page), "suspected copies")) {
+				t.Error("the samples were not compared with the pictures")
+			}
 			check[k.Name](t, o)
 		})
 	}
@@ -133,13 +138,14 @@ func generates(t *testing.T, folder string) {
 	}
 }
 
-// TestLoRAIsTakenUp draws with the base model, without the product and with it, as the image workspace does.
+// TestLoRAIsTakenUp draws with the base model, without the product and with it, as the image workspace does: with it, the picture is
+// that which training showed.
 func TestLoRAIsTakenUp(t *testing.T) {
 	base := smallModel(t)
 	r := recipe(t, "lora", base, pictures(t, 4))
-	r.Train.Rate, r.Samples.Seeds, r.Data.Validation = 0.05, []uint64{}, number(0)
-	run := create(t, r)
-	o, err := run.Train(t.Context(), device(t), Options{})
+	r.Train.Rate, r.Data.Validation = 0.05, number(0)
+	r.LoRA.Targets, r.LoRA.TextTargets = []string{"to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.2", "conv1"}, []string{"q_proj", "mlp.fc1"}
+	o, err := create(t, r).Train(t.Context(), device(t), Options{})
 	must(t, err)
 	m, err := catalog.Open(base, catalog.Options{})
 	must(t, err)
@@ -147,30 +153,85 @@ func TestLoRAIsTakenUp(t *testing.T) {
 	p, err := pipeline.NewText2Image(device(t), m)
 	must(t, err)
 	defer p.Close()
-	var made [][]byte
-	for _, loras := range [][]pipeline.LoRA{nil, {{Name: o.Product, Text: 1, UNet: 1}}} {
-		res, err := p.Run(t.Context(), pipeline.Request{Prompt: "toy, a red ball", Seed: 3, Steps: 2, LoRAs: loras}, nil)
-		must(t, err)
-		made = append(made, res.Images[0].Pix)
+	plain := picture(t, p, nil)
+	if d := apart(plain, final(t, o)); d < 5 {
+		t.Errorf("without the LoRA the picture is %v off the sample, hardly anything", d)
 	}
-	if string(made[0]) == string(made[1]) {
-		t.Error("the picture is the same with the LoRA as without")
+	if d := apart(picture(t, p, []pipeline.LoRA{{Name: o.Product, Text: 1, UNet: 1}}), final(t, o)); d > 1 {
+		t.Errorf("with the LoRA the picture is %v of 255 off the sample", d)
 	}
 }
 
-// draws makes a picture with a model folder as the image workspace does.
-func draws(t *testing.T, folder, sampler string) {
-	t.Helper()
-	m, err := catalog.Open(folder, catalog.Options{})
+// TestWordIsTakenUp teaches the pipeline the word of an inversion, of two vectors: with it, the picture is that which training showed.
+func TestWordIsTakenUp(t *testing.T) {
+	base := smallModel(t)
+	r := recipe(t, "textual_inversion", base, pictures(t, 4))
+	r.Train.Rate, r.Data.Validation, r.Inversion.Vectors, r.Inversion.Initial = 1, number(0), 2, "ball"
+	r.Samples.Prompts = []string{"a red <toy> ball"}
+	o, err := create(t, r).Train(t.Context(), device(t), Options{})
+	must(t, err)
+	f, err := checkpoint.Open(o.Product)
+	must(t, err)
+	defer f.Close()
+	word, _ := f.Get("<toy>")
+	vectors, err := word.Float32s()
+	must(t, err)
+	m, err := catalog.Open(base, catalog.Options{})
 	must(t, err)
 	defer m.Close()
 	p, err := pipeline.NewText2Image(device(t), m)
 	must(t, err)
 	defer p.Close()
-	res, err := p.Run(t.Context(), pipeline.Request{Prompt: "a red ball", Seed: 3, Steps: 2, Width: p.Info().Width, Height: p.Info().Height}, nil)
+	must(t, p.Learn("<toy>", vectors))
+	if d := apart(draw1(t, p, r.Samples.Prompts[0], nil), final(t, o)); d > 1 {
+		t.Errorf("with the word the picture is %v of 255 off the sample", d)
+	}
+}
+
+// picture draws what the recipes' sample shows.
+func picture(t *testing.T, p *pipeline.Text2Image, loras []pipeline.LoRA) *image.NRGBA {
+	t.Helper()
+	return draw1(t, p, "a red ball", loras)
+}
+
+func draw1(t *testing.T, p *pipeline.Text2Image, prompt string, loras []pipeline.LoRA) *image.NRGBA {
+	t.Helper()
+	res, err := p.Run(t.Context(), pipeline.Request{Prompt: prompt, Seed: 1, Steps: 2, LoRAs: loras}, nil)
 	must(t, err)
-	if p.Info().Sampler != sampler || m.Name != "toy" || res.Images[0].Rect.Dx() != 16 {
-		t.Errorf("sampler %s, name %s, size %v", p.Info().Sampler, m.Name, res.Images[0].Rect)
+	return res.Images[0]
+}
+
+// final is the sample that was drawn with the product.
+func final(t *testing.T, o *Outcome) *image.NRGBA {
+	t.Helper()
+	m, err := readPicture(filepath.Join(filepath.Dir(o.Report), samplesDir, finalShots+"-01.png"))
+	must(t, err)
+	return m
+}
+
+// apart is the mean difference of two pictures.
+func apart(a, b *image.NRGBA) float64 {
+	if a.Rect != b.Rect {
+		return math.Inf(1)
+	}
+	sum := 0.0
+	for i := range a.Pix {
+		sum += math.Abs(float64(a.Pix[i]) - float64(b.Pix[i]))
+	}
+	return sum / float64(len(a.Pix))
+}
+
+// draws makes the sample that training showed with a model folder as the image workspace does.
+func draws(t *testing.T, o *Outcome, sampler string) {
+	t.Helper()
+	m, err := catalog.Open(o.Product, catalog.Options{})
+	must(t, err)
+	defer m.Close()
+	p, err := pipeline.NewText2Image(device(t), m)
+	must(t, err)
+	defer p.Close()
+	if d := apart(picture(t, p, nil), final(t, o)); p.Info().Sampler != sampler || m.Name != "toy" || d > 2 {
+		t.Errorf("sampler %s, name %s, %v of 255 off the sample", p.Info().Sampler, m.Name, d)
 	}
 }
 
@@ -336,6 +397,125 @@ func TestKill(t *testing.T) {
 	sameState(t, through, killed)
 }
 
+// TestDevicesAgree trains the same on both devices.
+func TestDevicesAgree(t *testing.T) {
+	base, data := smallModel(t), pictures(t, 4)
+	var first map[int]float64
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		r := recipe(t, "lora", base, data)
+		r.Train.Steps, r.Train.EMA = 3, 0.9
+		run := create(t, r)
+		_, err := run.Train(t.Context(), dev, Options{})
+		must(t, err)
+		got := losses(t, run)
+		if first == nil {
+			first = got
+		}
+		for step, want := range first {
+			if len(got) != 3 || math.Abs(got[step]-want) > 1e-4*want {
+				t.Errorf("step %d has a loss of %v, want %v", step, got[step], want)
+			}
+		}
+	})
+}
+
+// TestHalfPrecision computes with half-precision copies of what is trained.
+func TestHalfPrecision(t *testing.T) {
+	base, data := smallModel(t), pictures(t, 4)
+	for _, kind := range []string{"lora", "textual_inversion", "latent_diffusion"} {
+		r := recipe(t, kind, base, data)
+		r.Train.Steps, r.Train.Half, r.Samples.Seeds = 2, true, []uint64{}
+		o, err := create(t, r).Train(t.Context(), device(t), Options{})
+		if err != nil || !(o.Loss > 0) {
+			t.Errorf("%s: %v, %+v", kind, err, o)
+		}
+	}
+}
+
+// TestVanishingPicture removes a picture in the middle: the run stops with a sentence, and all that was done is on the disk.
+func TestVanishingPicture(t *testing.T) {
+	data := pictures(t, 6)
+	r := recipe(t, "lora", smallModel(t), data)
+	r.Train.Batch, r.Data.Validation, r.Samples.Seeds = 1, number(0), []uint64{}
+	run := create(t, r)
+	_, err := run.Train(t.Context(), device(t), Options{Events: func(e Event) {
+		if e.What == EventStep && e.Step == 2 {
+			for i := range 6 {
+				must(t, os.Remove(filepath.Join(data, fmt.Sprintf("p%02d.png", i))))
+			}
+		}
+	}})
+	if err == nil || !strings.Contains(err.Error(), ".png: ") {
+		t.Fatalf("the run gives %v", err)
+	}
+	f, err := checkpoint.Open(filepath.Join(run.Folder, stateFile))
+	must(t, err)
+	defer f.Close()
+	if f.Metadata()["step"] != "2" {
+		t.Errorf("the state is that of step %s", f.Metadata()["step"])
+	}
+}
+
+// TestValidationCompares holds that the validation loss of a model is the same whatever the recipe's seed and batch.
+func TestValidationCompares(t *testing.T) {
+	base, data := smallModel(t), pictures(t, 10)
+	var first float64
+	for i, c := range []struct {
+		seed  uint64
+		batch int
+	}{{1, 2}, {77, 5}, {3, 1}} {
+		r := recipe(t, "lora", base, data)
+		r.Seed, r.Train.Batch, r.Train.Steps, r.Samples.Seeds, r.Data.Validation = c.seed, c.batch, 1, []uint64{}, number(0.3)
+		r.Data.Augment.Hue = 40
+		o, err := create(t, r).Train(t.Context(), device(t), Options{})
+		must(t, err)
+		if i == 0 {
+			first = o.Before
+		}
+		if o.Held != 3 || !(o.Before > 0) || math.Abs(o.Before-first) > 1e-5*first {
+			t.Errorf("seed %d, batch %d: a validation loss of %v, want %v", c.seed, c.batch, o.Before, first)
+		}
+	}
+}
+
+// TestDropout holds that captions are left out as often as the recipe says, whole, and come with the trigger otherwise.
+func TestDropout(t *testing.T) {
+	r := recipe(t, "lora", smallModel(t), pictures(t, 4))
+	r.Data.CaptionDropout, r.Data.Trigger = number(0.25), "toy"
+	set, err := dataset.Open(r.Data.Path, dataset.Options{})
+	must(t, err)
+	defer set.Close()
+	s, err := openLoRA(t.Context(), device(t), &r, set)
+	must(t, err)
+	defer s.close()
+	batches, err := set.Batches(r.Seed, r.batchOptions(s, true))
+	must(t, err)
+	s.resize(batches.Sizes())
+	empty, whole, n := 0, 0, 400
+	for i := range n {
+		b, err := batches.At(t.Context(), int64(i))
+		must(t, err)
+		in, err := s.inputs(t.Context(), b, view{})
+		must(t, err)
+		for row := range 2 {
+			words := 0
+			for _, id := range in["ids"][row*16 : (row+1)*16] {
+				if id < 2512 {
+					words++
+				}
+			}
+			if words == 0 {
+				empty++
+			} else if words > 4 {
+				whole++
+			}
+		}
+	}
+	if share := float64(empty) / float64(2*n); math.Abs(share-0.25) > 0.05 || empty+whole != 2*n {
+		t.Errorf("%d of %d captions are empty, %d whole", empty, 2*n, whole)
+	}
+}
+
 // TestEarlyStopping trains at a rate at which nothing changes.
 func TestEarlyStopping(t *testing.T) {
 	r := recipe(t, "lora", smallModel(t), pictures(t, 6))
@@ -483,10 +663,10 @@ func TestAutoencoderOnward(t *testing.T) {
 			t.Errorf("%s moved by %v", name, most)
 		}
 	}
-	draws2(t, o.Product)
+	opens(t, o.Product)
 }
 
-func draws2(t *testing.T, folder string) {
+func opens(t *testing.T, folder string) {
 	t.Helper()
 	m, err := catalog.Open(folder, catalog.Options{})
 	must(t, err)

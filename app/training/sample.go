@@ -94,9 +94,6 @@ func (p *painter) graph(t *train.Trainer) *compute.Graph {
 }
 
 func (p *painter) load(ctx context.Context, t *train.Trainer) (err error) {
-	if err := t.Prepare(ctx); err != nil { // so that the device holds the present values
-		return err
-	}
 	h, w, z := p.latentSize()
 	g := p.graph(t)
 	g.Output("states", p.denoising.text.Forward(g.Input("ids", p.rows, p.denoising.text.MaxPositions), nil).Last)

@@ -45,9 +45,10 @@ type stage struct {
 	memory    memory
 	log       *logFile
 	saved     time.Time
-	safe      int // the step of the state on the disk
-	older     int // the step of the state before it
-	finished  int // steps that the weights at hand have seen, once they are no longer trained
+	safe      int  // the step of the state on the disk
+	older     int  // the step of the state before it
+	broken    bool // the parameters are no numbers any more
+	finished  int  // steps that the weights at hand have seen, once they are no longer trained
 	retry     time.Time
 	pending   []checkpoint.Tensor // the best weights, while the disk refuses them
 	began     time.Time
@@ -253,11 +254,7 @@ func (s *stage) loop(ctx context.Context) error {
 			return err
 		}
 		if err := s.step(ctx); err != nil {
-			if ctx.Err() != nil {
-				s.save(ctx)
-				return ctx.Err()
-			}
-			return err
+			return s.stop(ctx, err)
 		}
 		at := s.trainer.Steps()
 		last := at == s.target
@@ -272,16 +269,24 @@ func (s *stage) loop(ctx context.Context) error {
 				continue
 			}
 			if err := act.do(ctx); err != nil {
-				if ctx.Err() != nil {
-					s.save(ctx)
-					return ctx.Err()
-				}
-				return err
+				return s.stop(ctx, err)
 			}
 		}
 	}
 	s.save(ctx)
 	return ctx.Err()
+}
+
+// stop saves what was reached, unless it is broken, and gives the reason for stopping.
+func (s *stage) stop(ctx context.Context, err error) error {
+	if !s.broken {
+		s.retry = time.Time{}
+		s.save(ctx)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // memoryAge is how much would be lost now.
@@ -384,79 +389,6 @@ func (s *stage) timeStep(d time.Duration) {
 	s.pace += (d - s.pace) / 10
 }
 
-// validate measures the loss of the pictures set aside, at the same noise every time, and keeps the best weights.
-func (s *stage) validate(ctx context.Context) error {
-	if s.looks == nil {
-		return nil
-	}
-	averaged := s.run.Recipe.Train.EMA > 0
-	passes := 1
-	if s.random {
-		passes = min(max((32+len(s.held.Items)-1)/len(s.held.Items), 1), 16)
-	}
-	sum, count := 0.0, 0.0
-	for pass := range passes {
-		for i := range s.looks.PerEpoch() {
-			b, err := s.looks.At(ctx, int64(i))
-			if err != nil {
-				return err
-			}
-			in, err := s.feed(ctx, b, view{validation: true, pass: pass, passes: passes})
-			if err != nil {
-				return err
-			}
-			loss, err := s.trainer.Evaluate(ctx, in, averaged, 0)
-			if err != nil {
-				return err
-			}
-			sum += loss * float64(b.Real)
-			count += float64(b.Real)
-		}
-	}
-	loss := sum / count
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return s.failed(fmt.Errorf("the validation loss is %v at step %d", loss, s.trainer.Steps()), s.trainer.Steps())
-	}
-	return s.judge(ctx, loss)
-}
-
-// judge remembers a validation loss.
-func (s *stage) judge(ctx context.Context, loss float64) error {
-	m := &s.memory
-	switch step := s.trainer.Steps(); {
-	case step == 0:
-		m.Before = loss
-	case m.BestStep == 0 || loss < m.Best:
-		m.Best, m.BestStep, m.Bad = loss, step, 0
-		weights, err := s.trainer.Weights(ctx, s.run.Recipe.Train.EMA > 0)
-		if err != nil {
-			return err
-		}
-		s.pending = weights
-		s.keepBest()
-	default:
-		m.Bad++
-		m.Early = s.run.Recipe.Train.Patience > 0 && m.Bad >= s.run.Recipe.Train.Patience
-	}
-	e := s.tell(Event{What: EventValidation, Validation: loss, Best: m.Best})
-	if err := s.log.add(e); err != nil {
-		s.warn(err)
-	}
-	return nil
-}
-
-// keepBest writes the best weights; while the disk refuses, they stay in memory.
-func (s *stage) keepBest() {
-	if s.pending == nil {
-		return
-	}
-	if err := checkpoint.Write(filepath.Join(s.dir, bestFile), s.pending, map[string]string{"step": fmt.Sprint(s.memory.BestStep)}); err != nil {
-		s.warn(err)
-		return
-	}
-	s.pending = nil
-}
-
 // draw makes the sample pictures of this moment.
 func (s *stage) draw(ctx context.Context) error {
 	if s.fold || len(s.run.Recipe.Samples.Seeds) == 0 {
@@ -557,6 +489,7 @@ func (s *stage) keepPrevious() {
 // failed says where to go on after a step that broke. Where the state on the disk is the one that the step started from, it is broken
 // too, and the one before it takes its place.
 func (s *stage) failed(err error, from int) error {
+	s.broken = true
 	if s.safe >= from && s.safe > 0 {
 		if os.Rename(filepath.Join(s.dir, previousFile), filepath.Join(s.dir, stateFile)) == nil {
 			s.safe = s.older

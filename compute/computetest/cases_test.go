@@ -42,7 +42,7 @@ func TestEveryOpHasCases(t *testing.T) {
 }
 
 // zeroGradient lists ops that are steps: their gradient is none, and finite differences see only jumps.
-var zeroGradient = map[string]bool{"floor": true, "cast": true, "round": true, "detach": true}
+var zeroGradient = map[string]bool{"floor": true, "cast": true, "round": true, "detach": true, "sign": true, "step": true}
 
 // reaches reports whether y is computed by an op of that name or through one.
 func reaches(y *compute.Tensor, op string) bool {

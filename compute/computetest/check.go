@@ -235,7 +235,7 @@ func checkOperand(spec In, name string, y *compute.Tensor, feed map[string][]flo
 		for i, d := range direction {
 			got += float64(d) * float64(grad[i])
 		}
-		if !(math.Abs(got-want) <= gradTolerance*math.Max(scale, math.Abs(want))) {
+		if !(math.Abs(got-want) <= gradTolerance*math.Max(scale, math.Max(math.Abs(want), 1e-6))) {
 			return fmt.Errorf("along %s %g, finite differences give %g (scale %g)", what, got, want, scale)
 		}
 	}

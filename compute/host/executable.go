@@ -179,6 +179,8 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 		return e.rowNormGradGain(s)
 	case "attention_grad":
 		return e.attentionGrad(s, scratch)
+	case "pad":
+		return e.pad(s)
 	case "gather_grad":
 		return e.gatherGrad(s)
 	case "resize_nearest_grad":

@@ -87,7 +87,7 @@ func (f *File) parse(data []byte) error {
 		return f.parseZip(data)
 	case bytes.HasPrefix(data, []byte("GGUF")):
 		return f.parseGGUF(data)
-	case data[0] == pickleProto:
+	case data[0] == pickleProto, bytes.HasPrefix(data, []byte("L"+streamMagicText)):
 		return f.parseStream(data)
 	}
 	return f.parseSafetensors(data)

@@ -126,12 +126,17 @@ func (t Tensor) HalfLoss() (float64, error) {
 	return math.Sqrt(lost / all), nil
 }
 
+// held is the bytes that Read can give.
+func (t Tensor) held() int {
+	if t.view != nil {
+		return t.Size()
+	}
+	return len(t.Data)
+}
+
 // Read copies len(dst) raw little-endian bytes, starting at byte from of the tensor, into dst.
 func (t Tensor) Read(dst []byte, from int) error {
-	have := len(t.Data)
-	if t.view != nil {
-		have = t.Size()
-	}
+	have := t.held()
 	if from < 0 || from > have || len(dst) > have-from {
 		return fmt.Errorf("checkpoint: tensor %q of %s: bytes %d to %d lie outside its %d bytes", t.Name, t.file, from, from+len(dst), have)
 	}

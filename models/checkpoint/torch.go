@@ -54,7 +54,7 @@ var (
 		"pty": true, "importlib": true, "ctypes": true, "code": true, "codeop": true, "pickle": true, "_pickle": true, "cPickle": true,
 		"webbrowser": true, "http": true, "urllib": true, "urllib2": true, "requests": true, "aiohttp": true, "httplib": true, "bdb": true,
 		"pdb": true, "timeit": true, "cProfile": true, "profile": true, "asyncio": true, "multiprocessing": true, "venv": true, "pip": true,
-		"platform": true, "tempfile": true, "ensurepip": true, "marshal": true, "types": true, "operator": true, "_operator": true,
+		"ensurepip": true, "marshal": true,
 	}
 	attackNames = map[string]bool{
 		"eval": true, "exec": true, "execfile": true, "compile": true, "open": true, "getattr": true, "setattr": true, "delattr": true,

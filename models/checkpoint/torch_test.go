@@ -19,7 +19,7 @@ func TestZoo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer want.Close()
-	for _, name := range []string{"zoo.zip.pth", "zoo.proto4.pth", "zoo.legacy.pth", "zoo.legacy4.pth", "zoo.big.pth", "zoo.deflated.pth"} {
+	for _, name := range []string{"zoo.zip.pth", "zoo.proto4.pth", "zoo.legacy.pth", "zoo.legacy4.pth", "zoo.legacy1.pth", "zoo.big.pth", "zoo.deflated.pth"} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Open("testdata/torch/" + name)
 			if err != nil {
@@ -58,6 +58,44 @@ func TestZoo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWriteOfViews saves what was read from an archive, views and all.
+func TestWriteOfViews(t *testing.T) {
+	zoo, err := Open("testdata/torch/zoo.big.pth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer zoo.Close()
+	var list []Tensor
+	for _, n := range zoo.Names() {
+		x, _ := zoo.Get(n)
+		list = append(list, x)
+	}
+	path := filepath.Join(t.TempDir(), "zoo.safetensors")
+	if err := Write(path, list, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	want, err := Open("testdata/torch/zoo.expected.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Close()
+	for _, n := range want.Names() {
+		g, _ := got.Get(n)
+		w, _ := want.Get(n)
+		if g.DType != w.DType || !bytes.Equal(g.Data, w.Data) {
+			t.Errorf("%s: %x, want %x", n, g.Data, w.Data)
+		}
+	}
+	if err := Write(path, []Tensor{{Name: "q", DType: Q8_0, Shape: []int{32}, Data: make([]byte, 34)}}, nil); err == nil {
+		t.Error("a quantised tensor was written as safetensors, which have none")
 	}
 }
 

@@ -98,8 +98,10 @@ func content(m *zip.File, data []byte, room *int) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// streamMagic begins the stream that torch.save wrote before version 1.6: 0x1950a86a20f9469cfc6c.
+// streamMagic begins the stream that torch.save wrote before version 1.6: 0x1950a86a20f9469cfc6c, in the first protocols as text.
 var streamMagic = long{0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19}
+
+const streamMagicText = "119547037146038801333356L"
 
 // parseStream reads that stream: pickles of the magic number, the protocol's version, facts about the machine, the object and
 // the keys of its storages; then the storages in that order, each a count of elements and the elements, little-endian whatever
@@ -116,7 +118,7 @@ func (f *File) parseStream(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if m, ok := magic.(long); !ok || !bytes.Equal(m, streamMagic) {
+	if m, ok := magic.(long); !ok || !bytes.Equal(m, streamMagic) && string(m) != streamMagicText {
 		if holdsTensors(magic) {
 			return errors.New("it is a pickle without storages, not something that torch.save wrote")
 		}

@@ -79,12 +79,12 @@ func layout(tensors []Tensor, metadata map[string]string) ([]byte, []Tensor, err
 		if !utf8.ValidString(t.Name) {
 			return nil, nil, fmt.Errorf("the tensor name %s is not UTF-8", quote(t.Name))
 		}
-		if need := t.Len() * t.DType.Size(); t.DType.Size() == 0 || need != len(t.Data) || slices.ContainsFunc(t.Shape, func(d int) bool { return d < 0 }) {
-			return nil, nil, fmt.Errorf("tensor %s has %d bytes, which do not fit shape %v of %s", quote(t.Name), len(t.Data), t.Shape, t.DType)
+		if need := t.Len() * t.DType.Size(); t.DType.Size() == 0 || need != t.held() || slices.ContainsFunc(t.Shape, func(d int) bool { return d < 0 }) {
+			return nil, nil, fmt.Errorf("tensor %s has %d bytes, which do not fit shape %v of %s", quote(t.Name), t.held(), t.Shape, t.DType)
 		}
 		shape := append([]int{}, t.Shape...) // [] rather than null for a scalar
-		entries[t.Name] = entry{t.DType, shape, [2]int{at, at + len(t.Data)}}
-		at += len(t.Data)
+		entries[t.Name] = entry{t.DType, shape, [2]int{at, at + t.held()}}
+		at += t.held()
 	}
 	header, err := json.Marshal(entries) // map keys come out sorted: the same tensors give the same file
 	if err != nil {
@@ -102,8 +102,8 @@ func encode(out io.Writer, header []byte, order []Tensor) error {
 	w.Write(header)
 	chunk := make([]byte, 1<<16)
 	for _, t := range order {
-		for from := 0; from < len(t.Data); {
-			part := chunk[:min(len(chunk), len(t.Data)-from)]
+		for from := 0; from < t.held(); {
+			part := chunk[:min(len(chunk), t.held()-from)]
 			if err := t.Read(part, from); err != nil { // it may come from a mapping
 				return err
 			}

@@ -37,7 +37,7 @@ func (s *Source) brownian(low, high float64) Draw {
 	}
 }
 
-// path is one interval of a Brownian path, and the two halves that it was split into.
+// path is one interval of a Brownian path, and, while they are looked into, the two halves that it is split into.
 type path struct {
 	source      *Source
 	start, end  float64
@@ -65,15 +65,13 @@ func (p *path) add(out []float32, a, b float64) {
 		if b > p.right.start {
 			p.right.add(out, max(a, p.right.start), b)
 		}
+		p.left, p.right = nil, nil // drawing them again takes less than keeping hundreds of them
 	}
 }
 
-// halve makes the halves of an interval, once: the left has the mean share of the increment and the bridge's noise, the right
+// halve makes the halves of an interval: the left has the mean share of the increment and the bridge's noise, the right
 // the rest.
 func (p *path) halve() {
-	if p.left != nil {
-		return
-	}
 	middle := sixDecimals(0.5 * (p.end + p.start))
 	size, a, b := 1/(p.end-p.start), middle-p.start, p.end-middle
 	share, reciprocal := float32(a), float32(size)

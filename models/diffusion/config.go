@@ -3,7 +3,7 @@
 //
 // Symbols follow the papers: a noisy latent is x = αₜ·x0 + σₜ·ε with αₜ² + σₜ² = 1 (variance preserving), or x = x0 + σ·ε
 // (variance exploding, σ = σₜ/αₜ). Latents are float32; all scalars are float64. Samplers compute what diffusers 0.31's
-// schedulers of the same name compute.
+// schedulers of the same name compute, and those that it lacks what k-diffusion's functions do.
 package diffusion
 
 import (

@@ -308,7 +308,9 @@ func TestNames(t *testing.T) {
 	for in, want := range map[string]string{
 		"DPM++ 2M Karras": "dpmpp_2m/karras", "dpmpp_2m": "dpmpp_2m/", "Euler a": "euler_ancestral/", "EULER": "euler/", "k_euler_a": "euler_ancestral/",
 		"dpm++ 2m sgm uniform": "dpmpp_2m/sgm_uniform", "UniPC": "uni_pc/", "PLMS": "pndm/", "Euler Exponential": "euler/exponential", "": "/", "ddim": "ddim/",
-		"heun beta": "heun/beta", "DDIM Uniform": "ddim/normal",
+		"heun beta": "heun/beta", "DPM++ 2M SDE Karras": "dpmpp_2m_sde/karras", "DPM++ 2M SDE Heun Exponential": "dpmpp_2m_sde_heun/exponential", "DPM++ SDE Karras": "dpmpp_sde/karras",
+		"DPM2 a Karras": "dpm_2_ancestral/karras", "DPM2 Karras": "dpm_2/karras", "LMS Karras": "lms/karras", "DPM++ 2S a Karras": "dpmpp_2s_ancestral/karras", "DPM++ 3M SDE Exponential": "dpmpp_3m_sde/exponential",
+		"dpmpp_3m_sde_gpu": "dpmpp_3m_sde/", "uni_pc_bh2": "uni_pc/", "Euler linear_quadratic": "euler/linear_quadratic", "PNDM": "pndm/", "DDIM Uniform": "ddim/normal",
 	} {
 		sampler, schedule, err := ParseSampler(in)
 		if got := sampler + "/" + schedule; err != nil || got != want {

@@ -83,7 +83,7 @@ func findLayout(s *nn.Scope) (layout, bool) {
 func NewRRDB(s *nn.Scope) (*RRDB, error) {
 	l, ok := findLayout(s)
 	first, last := s.Shape(l.first+".weight"), s.Shape(l.last+".weight")
-	if !ok || len(first) != 4 || len(last) != 4 {
+	if !ok || len(first) != 4 || len(last) != 4 || min(first[0], first[1], last[0]) < 1 {
 		return nil, fmt.Errorf("the upscaler's weights are not an RRDB generator's: its first and last convolution and its dense blocks are wanted, in a layout of ESRGAN, Real-ESRGAN or BSRGAN")
 	}
 	g := &RRDB{Out: last[0], unshuffle: 1, Scale: 1}

@@ -71,7 +71,7 @@ func Read(name string, t checkpoint.Tensors) (*File, error) {
 		x, _ := t.Get(key)
 		if layer, ok := strings.CutSuffix(key, ".alpha"); ok {
 			v, err := x.Float32s()
-			if err != nil || len(v) != 1 {
+			if err != nil || len(v) != 1 || v[0]-v[0] != 0 {
 				return nil, fmt.Errorf("%s: %s is not a number", name, key)
 			}
 			m := f.module(layerName(layer))

@@ -13,13 +13,15 @@ type Pixels struct {
 	Data    []float32
 }
 
-// mostPixels bounds the pictures that a request may bring, along an axis.
-const mostPixels = 1 << 14
+// mostPixels bounds the pictures that a request may bring, along an axis, and mostArea in all: a gigabyte of numbers.
+const mostPixels, mostArea = 1 << 14, 1 << 26
 
 func (p *Pixels) check(what string) error {
 	switch {
 	case p.W < 1 || p.H < 1 || p.W > mostPixels || p.H > mostPixels:
 		return fmt.Errorf("the %s is %d × %d pixels; 1 to %d along an axis can be worked on", what, p.W, p.H, mostPixels)
+	case p.W*p.H > mostArea:
+		return fmt.Errorf("the %s is %d × %d pixels; at most %d million in all can be worked on", what, p.W, p.H, mostArea/1_000_000)
 	case p.C != 1 && p.C != 3 && p.C != 4 || len(p.Data) != p.W*p.H*p.C:
 		return fmt.Errorf("the %s has %d numbers for %d × %d pixels of %d channels; 1, 3 and 4 channels are pictures", what, len(p.Data), p.W, p.H, p.C)
 	}

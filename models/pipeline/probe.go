@@ -96,7 +96,10 @@ func Probe(ctx context.Context, dev compute.Device, m *catalog.Model, component 
 		}
 	}
 	sort.Strings(unneeded)
-	out, err = p.run(ctx, dev)
+	out, streamed, err := p.run(ctx, dev)
+	if streamed > 0 {
+		warnings = append(warnings, streamedNote(dev, streamed))
+	}
 	return out, append(warnings, unneeded...), err
 }
 
@@ -416,14 +419,15 @@ func (p *probe) upscaler(m *catalog.Model) error {
 	return nil
 }
 
-func (p *probe) run(ctx context.Context, dev compute.Device) (map[string]Tensor, error) {
+// run gives the outputs, and the bytes of weights that did not fit and were streamed.
+func (p *probe) run(ctx context.Context, dev compute.Device) (map[string]Tensor, int64, error) {
 	plan, err := p.g.Compile(dev.Limits())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	exe, err := dev.Load(ctx, plan)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer exe.Close()
 	raw := map[string][]float32{}
@@ -435,7 +439,7 @@ func (p *probe) run(ctx context.Context, dev compute.Device) (map[string]Tensor,
 		in[t.Name()] = p.feed[t.Name()]
 	}
 	if err := exe.Run(ctx, in, raw); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	out := map[string]Tensor{}
 	for _, o := range plan.Outputs {
@@ -446,5 +450,5 @@ func (p *probe) run(ctx context.Context, dev compute.Device) (map[string]Tensor,
 		}
 		out[o.Name] = Tensor{Shape: s, Data: v}
 	}
-	return out, nil
+	return out, compute.Streamed(exe), nil
 }

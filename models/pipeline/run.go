@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"atelier/compute"
 	"atelier/models/nn"
 )
 
@@ -63,8 +62,9 @@ func (t *Text2Image) Run(ctx context.Context, r Request, progress func(Progress)
 }
 
 func (j *job) run(ctx context.Context) (*Result, error) {
-	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil}
+	out := &Result{Request: j.Request, Seconds: j.seconds, Device: j.dev.Name(), Model: j.model.Name, Edited: j.Init != nil, Masked: j.Mask != nil, Warnings: slices.Clone(j.model.Warnings)}
 	r := &out.Request
+	r.Answers = nil
 	r.Trace, r.Latents, r.Noises, r.Init, r.Mask, r.Wildcards = nil, nil, nil, nil, nil, nil
 	r.Controls = slices.Clone(r.Controls)
 	for i := range r.Controls {
@@ -72,7 +72,7 @@ func (j *job) run(ctx context.Context) (*Result, error) {
 	}
 	err := j.pictures(ctx, out)
 	if j.stages != nil && j.stages.streamed > 0 {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("the model does not fit the memory of %s, so %s of its weights are read anew in every step, which takes longer", j.dev.Name(), compute.FormatBytes(j.stages.streamed)))
+		out.Warnings = append(out.Warnings, streamedNote(j.dev, j.stages.streamed))
 	}
 	j.enter("")
 	j.seconds["total"] = seconds(time.Since(j.start))
@@ -266,7 +266,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 		start := time.Now()
 		j.say((c-first)/sampler.Stages() + 1)
 		j.follow((c - first) / sampler.Stages())
-		pred, err := m.predict(ctx, sampler.ScaleInput(c, x), times[c])
+		pred, err := m.answerAt(ctx, c-first, sampler.ScaleInput(c, x), times[c])
 		if err != nil {
 			return nil, err
 		}
@@ -297,6 +297,17 @@ type model struct {
 	run            func(ctx context.Context, in, out map[string][]float32) error
 	edit           *edit
 	sample, answer []float32
+}
+
+// answerAt gives the model's output at a call of a picture, counted from 0, or what is given in its place.
+func (m *model) answerAt(ctx context.Context, call int, x []float32, t float64) ([]float32, error) {
+	if m.Answers == nil {
+		return m.predict(ctx, x, t)
+	}
+	if call >= len(m.Answers) || len(m.Answers[call]) != len(x) {
+		return nil, fmt.Errorf("the given answers are %d, and the one of call %d must have %d numbers", len(m.Answers), call, len(x))
+	}
+	return m.Answers[call], nil
 }
 
 // predict gives the model's output for latents x, B C H W, at timestep t. Guidance moves the answer for the prompt away

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"atelier/compute"
+	"atelier/compute/host"
 	"atelier/models/goldentest"
 )
 
@@ -55,6 +56,32 @@ func TestGoldenSamplers(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestTeacherForced feeds the reference's predictions to every sampler of the goldens.
+func TestTeacherForced(t *testing.T) {
+	p, err := NewText2Image(newHost(t, host.Options{}), openGolden(t))
+	must(t, err)
+	defer p.Close()
+	for name, sampler := range map[string]string{
+		"ddim": "DDIM", "ddpm": "DDPM", "dpmpp_2m_karras": "DPM++ 2M Karras", "euler": "Euler", "euler_a": "Euler a", "heun": "Heun", "lcm": "LCM", "pndm": "PLMS", "unipc": "UniPC",
+	} {
+		c, golden := goldentest.Load(t, "sd15-pipe-"+name), goldentest.Read(t, "../diffusion/testdata/"+name+".safetensors")
+		r := Request{Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG, Sampler: sampler, Latents: golden["latents"].Data, Noises: givenNoises(golden)}
+		for i := 0; ; i++ {
+			v, ok := golden[fmt.Sprintf("step%02d.noise_pred", i)]
+			if !ok {
+				break
+			}
+			r.Answers = append(r.Answers, v.Data)
+		}
+		_, got := traced(t, p, r)
+		compareSteps(t, c, got, golden)
+		r.Answers = r.Answers[:1]
+		if _, err := p.Run(context.Background(), r, nil); err == nil || !strings.Contains(err.Error(), "the given answers are 1") {
+			t.Errorf("%s with one answer: %v", name, err)
+		}
+	}
 }
 
 // compareSteps judges every call's prediction and latents by the latents' tolerance.

@@ -2,15 +2,21 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"atelier/compute"
+	"atelier/compute/host"
 	"atelier/models/catalog"
 	"atelier/models/diffusion"
 	"atelier/models/goldentest"
 	"atelier/models/nn"
+	"atelier/models/unet"
 )
 
 // TestSDXL is the case sdxl: both text encoders, the denoiser with sizes, and the pipeline of five Euler steps.
@@ -118,4 +124,79 @@ func list(v []float64) goldentest.Tensor {
 		out.Data = append(out.Data, float32(x))
 	}
 	return out
+}
+
+// TestSDXLFromWords runs the case sdxl through the whole pipeline: letters whose ids are the golden's, in the first tokenizer
+// padded with its end, in the second with 0.
+func TestSDXLFromWords(t *testing.T) {
+	dir := t.TempDir()
+	for from, to := range map[string]string{"sdxl/text_encoder": "text_encoder", "sdxl/text_encoder_2": "text_encoder_2", "sdxl/unet": "unet", "sd15/model/vae": "vae"} {
+		must(t, os.CopyFS(filepath.Join(dir, to), os.DirFS(filepath.Join(goldentest.Dir, from))))
+	}
+	write(t, filepath.Join(dir, "model_index.json"), []byte(`{"_class_name": "StableDiffusionXLPipeline", "scheduler": ["diffusers", "EulerDiscreteScheduler"], "text_encoder": ["transformers", "CLIPTextModel"],
+		"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"], "tokenizer": ["transformers", "CLIPTokenizer"], "tokenizer_2": ["transformers", "CLIPTokenizer"],
+		"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}`))
+	write(t, filepath.Join(dir, "scheduler/scheduler_config.json"), []byte(`{"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "timestep_spacing": "leading", "steps_offset": 1}`))
+	c := goldentest.Load(t, "sdxl")
+	in, want := goldentest.Read(t, "sdxl/in.safetensors"), goldentest.Read(t, "sdxl/out.safetensors")
+	vocab := map[string]int{"<|startoftext|>": 998, "<|endoftext|>": 999, "!": 0}
+	spell := func(ids []float32) string {
+		var words []string
+		for _, id := range ids[1:] {
+			if id == 999 {
+				break
+			}
+			word := string(rune('a' + len(vocab)))
+			vocab[word+"</w>"] = int(id)
+			words = append(words, word)
+		}
+		return strings.Join(words, " ")
+	}
+	prompt, negative := spell(in["ids_1"].Data), spell(in["neg_ids_1"].Data)
+	text, err := json.Marshal(vocab)
+	must(t, err)
+	for name, pad := range map[string]string{"tokenizer": "<|endoftext|>", "tokenizer_2": "!"} {
+		write(t, filepath.Join(dir, name, "vocab.json"), text)
+		write(t, filepath.Join(dir, name, "merges.txt"), []byte("#version: 0.2\n"))
+		write(t, filepath.Join(dir, name, "tokenizer_config.json"), []byte(`{"pad_token": "`+pad+`", "model_max_length": 77}`))
+	}
+	m, err := catalog.Open(dir, catalog.Options{})
+	must(t, err)
+	defer m.Close()
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		p, err := NewText2Image(dev, m)
+		must(t, err)
+		defer p.Close()
+		r := Request{Prompt: prompt, Negative: negative, Width: 64, Height: 128, Steps: 5, CFG: 6, Latents: in["latents"].Data}
+		_, got := traced(t, p, r)
+		compareSteps(t, c, got, want)
+		// Two rows of tokens, and weights, reach both encoders.
+		r.Prompt = "(" + prompt + ":1.4) BREAK " + negative
+		if _, other := traced(t, p, r); p.stages.chunks != 2 || different(other["final_latents"].Data, got["final_latents"].Data) < 1e-3 {
+			t.Errorf("%d rows of tokens", p.stages.chunks)
+		}
+	})
+}
+
+// TestScaleAsCondition checks that a latent consistency model, which reads the scale, runs the conditional half alone.
+func TestScaleAsCondition(t *testing.T) {
+	p := newSmall(t, newHost(t, host.Options{}))
+	r, err := p.Resolve(Request{Prompt: "a horse", CFG: 8})
+	must(t, err)
+	if !p.setting(r).guided {
+		t.Error("an ordinary model runs without guidance")
+	}
+	p.parts.unet.GuidanceDim = 16
+	s := p.setting(r)
+	if s.guided {
+		t.Error("a model that reads the scale is guided besides")
+	}
+	j := &job{Text2Image: p, Request: r}
+	j.stages = &stages{setting: s}
+	in := map[string][]float32{}
+	j.conditions(in)
+	if want := unet.GuidanceEmbedding(8, 16); !slices.Equal(in["guidance"], want) {
+		t.Errorf("guidance %v, want %v", in["guidance"], want)
+	}
+	p.stages = nil
 }

@@ -165,6 +165,75 @@ func TestSingleFileProbe(t *testing.T) {
 	})
 }
 
+// TestContainers holds a model to be the same in every container: PyTorch's archive and its stream of old, GGUF.
+func TestContainers(t *testing.T) {
+	path := singleFile(t, nil)
+	file, err := checkpoint.Open(path)
+	must(t, err)
+	defer file.Close()
+	var list []checkpoint.Tensor
+	for _, name := range file.Names() {
+		x, _ := file.Get(name)
+		list = append(list, x)
+	}
+	dir := t.TempDir()
+	goldentest.WriteTorch(t, filepath.Join(dir, "archive.ckpt"), list, false)
+	goldentest.WriteTorch(t, filepath.Join(dir, "stream.ckpt"), list, true)
+	goldentest.WriteGGUF(t, filepath.Join(dir, "half.gguf"), list)
+	want, err := newParts(openSingle(t, path, catalog.Options{}))
+	must(t, err)
+	for _, name := range []string{"archive.ckpt", "stream.ckpt", "half.gguf"} {
+		m := openSingle(t, filepath.Join(dir, name), catalog.Options{})
+		if len(m.Warnings) > 0 {
+			t.Errorf("%s: warnings %q", name, m.Warnings)
+		}
+		got, err := newParts(m)
+		must(t, err)
+		for part := range want.scopes {
+			sameParams(t, name+" "+part, got.scopes[part], want.scopes[part])
+		}
+	}
+}
+
+// TestQuantisedUNet opens a denoiser alone, in GGUF with blocks that run across the rows of its weights, and holds its numbers
+// to be those of the same values in single precision.
+func TestQuantisedUNet(t *testing.T) {
+	file, err := checkpoint.Open(singleFile(t, nil))
+	must(t, err)
+	defer file.Close()
+	blocks, decoded := goldentest.Quantised(t, file, compute.Q4_K, compute.Q6_K, compute.Q8_0)
+	dir := t.TempDir()
+	bare := func(r *goldentest.Replaced) (list []checkpoint.Tensor) {
+		for _, name := range r.Names() {
+			if own, ok := strings.CutPrefix(name, "model.diffusion_model."); ok {
+				x, _ := r.Get(name)
+				x.Name = own
+				list = append(list, x)
+			}
+		}
+		return list
+	}
+	goldentest.WriteGGUF(t, filepath.Join(dir, "unet.gguf"), bare(blocks))
+	must(t, checkpoint.Write(filepath.Join(dir, "unet.safetensors"), bare(decoded), nil))
+	var scopes []*nn.Scope
+	quantised := 0
+	for _, name := range []string{"unet.gguf", "unet.safetensors"} {
+		m := openSingle(t, filepath.Join(dir, name), catalog.Options{})
+		_, s, err := newUNet(m)
+		must(t, err)
+		scopes = append(scopes, s)
+		for _, p := range s.Params() {
+			if p.Source.DType().Blocks() {
+				quantised++
+			}
+		}
+	}
+	sameParams(t, "unet", scopes[0], scopes[1])
+	if quantised < 50 {
+		t.Errorf("%d weights stay quantised", quantised)
+	}
+}
+
 // TestPrediction checks who decides what a denoiser predicts.
 func TestPrediction(t *testing.T) {
 	path := singleFile(t, nil)

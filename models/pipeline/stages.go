@@ -241,6 +241,11 @@ func (s *stages) use(ctx context.Context, dev compute.Device, st *stage) (comput
 	}, nil
 }
 
+// streamedNote says that weights of so many bytes are streamed.
+func streamedNote(dev compute.Device, bytes int64) string {
+	return fmt.Sprintf("the model does not fit the memory of %s, so %s of its weights are read anew in every step, which takes longer", dev.Name(), compute.FormatBytes(bytes))
+}
+
 func stageError(ctx context.Context, st *stage, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -233,8 +233,8 @@ func (t *Text2Image) checkExtras(r Request) error {
 		return fmt.Errorf("the mask's blur is from 0 to %d pixels and the padding from 0 to %d, not %d and %d", maxBlur, maxPadding, r.MaskBlur, r.Padding)
 	case r.Mask != nil && r.Init == nil:
 		return errors.New("a mask says where a picture is made new, but no picture is given")
-	case r.Noises != nil && r.Batch > 1:
-		return errors.New("the given noises are of one picture; leave the batch at 1")
+	case (r.Noises != nil || r.Answers != nil) && r.Batch > 1:
+		return errors.New("the given noises or answers are of one picture; leave the batch at 1")
 	}
 	if err := t.checkControls(r); err != nil || r.Init == nil {
 		return err
@@ -267,6 +267,9 @@ func (t *Text2Image) size(r Request) setting {
 func (t *Text2Image) setting(r Request) setting {
 	s := t.size(r)
 	s.guided, s.chunks, s.skip = r.CFG != 1, 1, r.ClipSkip
+	if t.parts.unet.GuidanceDim > 0 {
+		s.guided = false // it reads the scale, and was trained to answer as if it were guided
+	}
 	s.learned, s.given = t.lessons.count, r.Init != nil || t.parts.reads()
 	for i, c := range r.Controls {
 		s.controls[i] = c.Net

@@ -42,6 +42,7 @@ type Request struct {
 
 	Latents []float32   // first noise, unit variance, B C H W; nil draws it from Seed
 	Noises  [][]float32 // of one picture: all further noise in order of use, in place of what Seed draws
+	Answers [][]float32 // of one picture: what the denoiser is taken to answer at every call, guidance included; nil asks it
 	Trace   Tracer      // nil, or receives the numbers of every step
 }
 

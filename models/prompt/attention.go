@@ -102,9 +102,3 @@ func merge(pieces []Piece) []Piece {
 	}
 	return out
 }
-
-// Plain says whether a text has no syntax of weights, so that its words are all there is to it.
-func Plain(text string) bool {
-	pieces := Attention(text)
-	return len(pieces) == 1 && pieces[0] == Piece{text, 1}
-}

@@ -59,15 +59,6 @@ func (w *Words) Chunks(text string) []Chunk {
 // Empty is the row without words, which pads prompts of fewer rows.
 func (w *Words) Empty() Chunk { return w.row(nil, nil) }
 
-// Count is the tokens of a text and how many rows of them it takes.
-func (w *Words) Count(text string) (tokens, rows int) {
-	chunks := w.Chunks(text)
-	for _, c := range chunks {
-		tokens += slices.Index(c.IDs, w.Tokenizer.EOS()) - 1
-	}
-	return tokens, len(chunks)
-}
-
 // row puts start, end and padding round a chunk's tokens.
 func (w *Words) row(ids []int, weights []float64) Chunk {
 	c := Chunk{IDs: make([]int, 0, w.Length), Weights: make([]float64, 0, w.Length)}

@@ -95,7 +95,7 @@ func newCoder(s *nn.Scope, decodes bool) (*Coder, error) {
 			ch = inner[0]
 		}
 	}
-	if c.Out = ch; len(c.modules) < 3 || c.In == 0 {
+	if c.Out = ch; len(c.modules) < 3 || c.In < 1 || c.Out < 1 {
 		return nil, fmt.Errorf("these weights are not a tiny autoencoder's: convolutions and blocks named by their place, 1.conv.0.weight and so on, are wanted, and %d are there", len(c.modules))
 	}
 	return c, nil

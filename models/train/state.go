@@ -158,10 +158,40 @@ func (t *Trainer) Restore(path string) (extra map[string]string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	t.forget()
+	t.restored = &restored{file, starts}
 	for v, start := range starts {
 		v.Start = start
 	}
 	t.steps = steps
-	t.open = append(t.open, func() { file.Close() })
 	return extra, nil
+}
+
+// restored is a saved state whose values the device does not hold yet.
+type restored struct {
+	file   checkpoint.Tensors
+	starts map[*compute.Variable]compute.Source
+}
+
+// forget closes the file of a restored state: on Windows it could not be replaced by the next state otherwise.
+func (t *Trainer) forget() {
+	if t.restored == nil {
+		return
+	}
+	for v := range t.restored.starts {
+		v.Start = gone{}
+	}
+	t.restored.file.Close()
+	t.restored = nil
+}
+
+// gone is the Source of values that only the device had.
+type gone struct{}
+
+// DType is float32.
+func (gone) DType() compute.DType { return compute.F32 }
+
+// Read says that the values are gone.
+func (gone) Read([]float32) error {
+	return errors.New("train: the trainer has been closed, and what it trained with it: restore it from its last state")
 }

@@ -85,11 +85,11 @@ type Trainer struct {
 	params []*trained
 	steps  int // done
 
-	batch  map[int]*loaded    // of a step, by variant
-	apply  *loaded            // nil where a step is one batch
-	eval   [2]map[int]*loaded // without and with averages
-	values *loaded            // reads variables
-	open   []func()           // what variables start from
+	batch    map[int]*loaded    // of a step, by variant
+	apply    *loaded            // nil where a step is one batch
+	eval     [2]map[int]*loaded // without and with averages
+	values   *loaded            // reads variables
+	restored *restored          // what variables start from until the device has them; nil without
 }
 
 // loaded is a plan on the device.
@@ -184,11 +184,14 @@ func (t *Trainer) update(g *compute.Graph, values, grads []*compute.Tensor) {
 	share := 1 / float64(c.Accumulate)
 	norm := compute.Affine(compute.Sqrt(squares), share, 0)
 	g.Output(outNorm, norm)
-	scale := g.Const("share of a batch", []float32{float32(share)}, 1)
+	one := g.Const("one", []float32{1}, 1)
+	scale := compute.Affine(one, share, 0)
 	if c.ClipNorm > 0 {
 		ratio := compute.Affine(compute.Reciprocal(compute.Affine(norm, 1, 1e-6)), c.ClipNorm, 0)
-		scale = compute.Mul(scale, compute.Minimum(ratio, g.Const("one", []float32{1}, 1)))
+		scale = compute.Mul(scale, compute.Minimum(ratio, one))
 	}
+	// Where gradients are infinite or no numbers, neither is the scale, and nothing changes.
+	scale = compute.Add(scale, compute.Sub(norm, norm))
 	rate := g.Input(inRate, 4)
 	for i, p := range t.params {
 		var states []*compute.Tensor
@@ -244,6 +247,7 @@ func (t *Trainer) prepare(ctx context.Context, variant int) error {
 		t.batch = map[int]*loaded{}
 	}
 	t.batch[variant] = batch
+	t.forget() // the device has what was restored
 	return nil
 }
 
@@ -305,7 +309,8 @@ type Report struct {
 }
 
 // Step makes one step from as many batches as Config.Accumulate says, each the values of the loss's inputs by name. A step that
-// ctx ends changes nothing, or the sums of gradients only, which the next step starts anew. A loss that is no number is an error.
+// ctx ends changes nothing, or the sums of gradients only, which the next step starts anew. A loss or gradients that are no numbers
+// change nothing but the averages, and are an error.
 func (t *Trainer) Step(ctx context.Context, batches ...map[string][]float32) (Report, error) {
 	if len(batches) != t.config.Accumulate {
 		return Report{}, fmt.Errorf("train: a step is made from %d batches, and %d are given", t.config.Accumulate, len(batches))
@@ -337,8 +342,8 @@ func (t *Trainer) Step(ctx context.Context, batches ...map[string][]float32) (Re
 		r.take(out, len(batches))
 	}
 	t.steps++
-	if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
-		return r, fmt.Errorf("train: the loss is %v at step %d: go back to the last checkpoint, and lower the learning rate or clip gradients", r.Loss, r.Step)
+	if v := r.Loss + r.GradNorm; math.IsNaN(v) || math.IsInf(v, 0) {
+		return r, fmt.Errorf("train: the loss is %v and the gradients' length %v at step %d, so the step was not made: lower the learning rate or clip gradients, and look at the data", r.Loss, r.GradNorm, r.Step)
 	}
 	return r, nil
 }
@@ -435,8 +440,5 @@ func (t *Trainer) Close() {
 		}
 	}
 	t.batch, t.apply, t.eval, t.values = nil, nil, [2]map[int]*loaded{}, nil
-	for _, closeFile := range t.open {
-		closeFile()
-	}
-	t.open = nil
+	t.forget()
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"atelier/compute"
+	"atelier/compute/host"
 	"atelier/models/checkpoint"
 	"atelier/models/goldentest"
 	"atelier/models/ldm"
@@ -87,7 +88,7 @@ func (z zeros) Close() error                { return nil }
 
 func last(names []string) string { return names[len(names)-1] }
 
-// original is the checkpoint that a network would have in the original layout.
+// original is the checkpoint in the original layout that a network of the parameters of s, all missing, would have.
 func original(s *nn.Scope, table *ldm.Table, prefix string) zeros {
 	out := zeros{}
 	for _, p := range s.Params() {
@@ -107,9 +108,9 @@ func TestOriginalControl(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := nn.Initialise(1)
-	if _, err := NewControl(s, want); err != nil {
-		t.Fatal(err)
+	s := nn.Load("nothing", zeros{})
+	if _, err := NewControl(s, want); err == nil {
+		t.Fatal("nothing is a ControlNet")
 	}
 	file := original(s, ldm.ControlTable(4, 2), "control_model.")
 	for _, name := range []string{"zero_convs.11.0.weight", "input_hint_block.14.bias", "middle_block_out.0.weight", "input_blocks.3.0.op.weight", "input_blocks.11.0.in_layers.2.weight", "time_embed.2.bias"} {
@@ -153,9 +154,9 @@ func TestOriginalFamilies(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		s := nn.Initialise(1)
-		if _, err := New(s, want); err != nil {
-			t.Fatal(err)
+		s := nn.Load("nothing", zeros{})
+		if _, err := New(s, want); err == nil {
+			t.Fatal("nothing is a denoiser")
 		}
 		found := ldm.Open(original(s, ldm.UNetTable(len(want.Channels), want.Layers[0]), "model.diffusion_model."))
 		if found.UNet == nil || len(found.Rest) > 0 {
@@ -220,50 +221,50 @@ func TestConditions(t *testing.T) {
 		}
 		return out
 	}
-	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
-		for name, c := range map[string]struct {
-			more string
-			set  func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32)
-		}{
-			"table": {`, "num_class_embeds": 5`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
-				feed["class"] = []float32{map[bool]float32{false: 1, true: 4}[second]}
-				in.Class = g.Input("class", 1)
-			}},
-			"timestep": {`, "class_embed_type": "timestep"`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
-				feed["class"] = []float32{map[bool]float32{false: 10, true: 400}[second]}
-				in.Class = g.Input("class", 1)
-			}},
-			"identity": {`, "class_embed_type": "identity"`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
-				feed["class"] = values(map[bool]int{false: 1, true: 2}[second], 128)
-				in.Class = g.Input("class", 1, 128)
-			}},
-			"projection": {`, "class_embed_type": "projection", "projection_class_embeddings_input_dim": 6`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
-				feed["class"] = values(map[bool]int{false: 1, true: 2}[second], 6)
-				in.Class = g.Input("class", 1, 6)
-			}},
-			"simple": {`, "class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 6`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
-				feed["class"] = values(map[bool]int{false: 1, true: 2}[second], 6)
-				in.Class = g.Input("class", 1, 6)
-			}},
-			"guidance": {`, "time_cond_proj_dim": 16`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
-				feed["guidance"] = GuidanceEmbedding(map[bool]float64{false: 1.5, true: 8}[second], 16)
-				in.Guidance = g.Input("guidance", 1, 16)
-			}},
-		} {
-			m := build(c.more)
-			var answers [2][]float32
-			for i := range answers {
-				g, feed := compute.NewGraph(), map[string][]float32{"sample": values(0, 4*4*4), "time": {300}, "context": values(1, 2*8)}
-				in := Inputs{Sample: g.Input("sample", 1, 4, 4, 4), Timestep: g.Input("time", 1), Context: g.Input("context", 1, 2, 8)}
-				c.set(&in, i == 1, g, feed)
-				g.Output("y", m.Predict(in, nil))
-				answers[i] = goldentest.Run(t, dev, g, feed)["y"].Data
-			}
-			if reflect.DeepEqual(answers[0], answers[1]) {
-				t.Errorf("%s: the condition has no effect", name)
-			}
+	dev := host.New(host.Options{})
+	defer dev.Close()
+	for name, c := range map[string]struct {
+		more string
+		set  func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32)
+	}{
+		"table": {`, "num_class_embeds": 5`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
+			feed["class"] = []float32{map[bool]float32{false: 1, true: 4}[second]}
+			in.Class = g.Input("class", 1)
+		}},
+		"timestep": {`, "class_embed_type": "timestep"`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
+			feed["class"] = []float32{map[bool]float32{false: 10, true: 400}[second]}
+			in.Class = g.Input("class", 1)
+		}},
+		"identity": {`, "class_embed_type": "identity"`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
+			feed["class"] = values(map[bool]int{false: 1, true: 2}[second], 128)
+			in.Class = g.Input("class", 1, 128)
+		}},
+		"projection": {`, "class_embed_type": "projection", "projection_class_embeddings_input_dim": 6`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
+			feed["class"] = values(map[bool]int{false: 1, true: 2}[second], 6)
+			in.Class = g.Input("class", 1, 6)
+		}},
+		"simple": {`, "class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 6`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
+			feed["class"] = values(map[bool]int{false: 1, true: 2}[second], 6)
+			in.Class = g.Input("class", 1, 6)
+		}},
+		"guidance": {`, "time_cond_proj_dim": 16`, func(in *Inputs, second bool, g *compute.Graph, feed map[string][]float32) {
+			feed["guidance"] = GuidanceEmbedding(map[bool]float64{false: 1.5, true: 8}[second], 16)
+			in.Guidance = g.Input("guidance", 1, 16)
+		}},
+	} {
+		m := build(c.more)
+		var answers [2][]float32
+		for i := range answers {
+			g, feed := compute.NewGraph(), map[string][]float32{"sample": values(0, 4*4*4), "time": {300}, "context": values(1, 2*8)}
+			in := Inputs{Sample: g.Input("sample", 1, 4, 4, 4), Timestep: g.Input("time", 1), Context: g.Input("context", 1, 2, 8)}
+			c.set(&in, i == 1, g, feed)
+			g.Output("y", m.Predict(in, nil))
+			answers[i] = goldentest.Run(t, dev, g, feed)["y"].Data
 		}
-	})
+		if reflect.DeepEqual(answers[0], answers[1]) {
+			t.Errorf("%s: the condition has no effect", name)
+		}
+	}
 }
 
 // TestGuidanceEmbedding checks values worked out by hand.

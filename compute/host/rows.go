@@ -99,3 +99,35 @@ func (e *executable) crossEntropy(s step) func() error {
 		spaces <- w
 	})
 }
+
+// pad copies rows, or fills them where they lie outside.
+func (e *executable) pad(s step) func() error {
+	at, x, y := s.node.Attr.(*compute.PadAttr), s.node.In[0].Shape(), s.node.Shape()
+	last := len(x) - 1
+	width, inner, before := y[last], x[last], at.Before[last]
+	return e.each(len(s.out)/width, max(elementGrain/width, 1), func(lo, hi int) {
+		for row := lo; row < hi; row++ {
+			from, stride, rest, inside := 0, 1, row, true
+			for a := last - 1; a >= 0; a-- {
+				p := rest%y[a] - at.Before[a]
+				rest /= y[a]
+				inside = inside && p >= 0 && p < x[a]
+				from, stride = from+p*stride, stride*x[a]
+			}
+			to := s.out[row*width:][:width]
+			if !inside {
+				fill(to, at.Value)
+				continue
+			}
+			fill(to[:before], at.Value)
+			copy(to[before:], s.in[0][from*inner:][:inner])
+			fill(to[before+inner:], at.Value)
+		}
+	})
+}
+
+func fill(x []float32, v float32) {
+	for i := range x {
+		x[i] = v
+	}
+}
