@@ -2,6 +2,7 @@ package images
 
 import (
 	"image"
+	"image/draw"
 	"path/filepath"
 	"strings"
 
@@ -19,9 +20,15 @@ type beginning struct {
 	onPath   func(path string)
 	onCanvas func()
 	onBrowse func()
+	onNone   func() // the picture was taken out
+	onPaint  func(erase bool)
+	onClear  func()
 
 	pixels   *pipeline.Pixels // nil without
-	name     string           // what stands in the field
+	image    *image.NRGBA     // the same, to be looked at
+	mask     *mask            // nil without
+	brush    *brush
+	name     string // what stands in the field
 	path     *kit.Field
 	strength *kit.Number
 	row      *fyne.Container
@@ -37,7 +44,8 @@ func newBeginning(tips *kit.Tips) *beginning {
 		switch {
 		case text == b.name:
 		case text == "":
-			b.set(nil, "")
+			b.set(nil, nil, "")
+			b.onNone()
 		default:
 			b.onPath(text)
 		}
@@ -47,15 +55,16 @@ func newBeginning(tips *kit.Tips) *beginning {
 	b.strength = kit.NewNumber(tips, kit.Range{Min: 0.05, Max: 1, Step: 0.05, Decimals: 2, Curve: 1, Name: "Strength"}, 0.75, kit.Tip{
 		Name: "Denoising strength", Key: "← →", Text: "How much of the picture is made new: little keeps it nearly as it is, 1 keeps hardly anything."})
 	b.row = kit.Labelled("From", labelWidth, kit.Row(kit.Tight, 0, b.path, browse, canvas))
-	b.amount = kit.Labelled("Strength", labelWidth, b.strength)
+	b.brush = newBrush(tips, func() { b.onPaint(false) }, func() { b.onPaint(true) }, func() { b.onClear() })
+	b.amount = kit.Column(kit.Gap, kit.Labelled("Strength", labelWidth, b.strength), b.brush.content)
 	b.amount.Hide()
 	b.content = kit.Column(kit.Gap, b.row, b.amount)
 	return b
 }
 
 // set takes a picture; nil takes it out.
-func (b *beginning) set(p *pipeline.Pixels, name string) {
-	b.pixels, b.name = p, name
+func (b *beginning) set(p *pipeline.Pixels, img *image.NRGBA, name string) {
+	b.pixels, b.image, b.mask, b.name = p, img, nil, name
 	b.path.SetText(name)
 	if p == nil {
 		b.amount.Hide()
@@ -69,6 +78,9 @@ func (b *beginning) set(p *pipeline.Pixels, name string) {
 func (b *beginning) into(r *pipeline.Request) {
 	if b.pixels != nil && b.content.Visible() {
 		r.Init, r.Strength = b.pixels, b.strength.Value()
+		if b.mask != nil && !b.mask.empty() {
+			r.Mask = b.mask.pixels()
+		}
 	}
 }
 
@@ -83,8 +95,11 @@ func (w *Workspace) BeginWith(path string) {
 	go func() {
 		picture, err := dataset.ReadPicture(whole)
 		var pixels *pipeline.Pixels
+		var img *image.NRGBA
 		if err == nil {
 			pixels = pipeline.PixelsOf(picture)
+			img = image.NewNRGBA(image.Rectangle{Max: picture.Rect.Size()})
+			draw.Draw(img, img.Rect, picture, picture.Rect.Min, draw.Src)
 		}
 		w.config.Post(func() {
 			if err != nil {
@@ -92,13 +107,14 @@ func (w *Workspace) BeginWith(path string) {
 				w.form.begin.path.SetText(w.form.begin.name)
 				return
 			}
-			w.began(pixels, whole)
+			w.began(pixels, img, whole)
 		})
 	}()
 }
 
-func (w *Workspace) began(p *pipeline.Pixels, name string) {
-	w.form.begin.set(p, name)
+func (w *Workspace) began(p *pipeline.Pixels, img *image.NRGBA, name string) {
+	w.stopPainting()
+	w.form.begin.set(p, img, name)
 	w.form.content.Refresh()
 }
 
@@ -115,8 +131,8 @@ func (w *Workspace) beginWithCanvas() {
 	}
 	img := m.image
 	go func() {
-		pixels := pipeline.PixelsOf(image.Image(img))
-		w.config.Post(func() { w.began(pixels, name) })
+		pixels := pipeline.PixelsOf(img)
+		w.config.Post(func() { w.began(pixels, img, name) })
 	}()
 }
 

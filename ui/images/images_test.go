@@ -626,3 +626,54 @@ func TestPicturesBeginWithAnother(t *testing.T) {
 		t.Error("an empty field takes the picture out")
 	}
 }
+
+func TestMaskIsPaintedOnTheFirstPicture(t *testing.T) {
+	b := newBench(t, nil)
+	if b.Paint(false) {
+		t.Error("there is nothing to paint on")
+	}
+	file := filepath.Join(t.TempDir(), "start.png")
+	if err := library.WriteNew(file, plain(64, 64, 90), library.Meta{}); err != nil {
+		t.Fatal(err)
+	}
+	b.BeginWith(file)
+	b.until("the picture", func() bool { return b.form.begin.image != nil })
+	b.form.begin.brush.size.Set(10)
+	b.Reuse(fyne.KeyB)
+	b.until("the picture on the canvas", func() bool { i := b.stage.picture.Image(); return i != nil && i.Rect.Dx() == 64 })
+	b.stage.picture.OnPaint(20, 32, true)
+	b.stage.picture.OnPaint(44, 32, false)
+	b.until("the mask on the canvas", func() bool {
+		i := b.stage.picture.Image()
+		return i.NRGBAAt(32, 32) != i.NRGBAAt(32, 5) && i.NRGBAAt(32, 5) == (color.NRGBA{90, 90, 90, 255})
+	})
+	m := b.form.begin.mask
+	at := func(x, y int) uint8 { return m.cover[y*64+x] }
+	if at(20, 32) != 255 || at(32, 32) != 255 || at(44, 34) != 255 || at(32, 40) != 0 || at(10, 32) != 0 || at(55, 32) != 0 {
+		t.Errorf("the stroke covers %d %d %d, and beside it %d %d %d", at(20, 32), at(32, 32), at(44, 34), at(32, 40), at(10, 32), at(55, 32))
+	}
+	b.Reuse(fyne.KeyE)
+	b.stage.picture.OnPaint(44, 32, true)
+	if at(44, 32) != 0 || at(32, 32) != 255 {
+		t.Errorf("after erasing: %d, %d", at(44, 32), at(32, 32))
+	}
+	b.Brush(true)
+	if got := b.form.begin.brush.size.Value(); got != 13 {
+		t.Errorf("a larger brush is %v wide", got)
+	}
+	b.form.prompt.SetText("a fox")
+	b.Generate(false)
+	b.until("a request", func() bool { return len(b.engine.requests()) == 1 })
+	r := b.engine.requests()[0]
+	if r.Mask == nil || r.Mask.W != 64 || r.Mask.C != 1 || r.Mask.Data[32*64+32] != 1 || r.Mask.Data[32*64+44] != 0 || b.stage.picture.OnPaint != nil {
+		t.Errorf("the request's mask is %v, painting %v", r.Mask != nil, b.stage.picture.OnPaint != nil)
+	}
+	b.step(4)
+	b.until("the end", func() bool { return b.running == 0 && len(b.session.pictures) == 1 })
+	test.Tap(b.form.begin.brush.clear)
+	b.Generate(false)
+	b.until("a second request", func() bool { return len(b.engine.requests()) == 2 })
+	if r := b.engine.requests()[1]; r.Mask != nil || r.Init == nil {
+		t.Error("a cleared mask is in the request")
+	}
+}

@@ -72,6 +72,13 @@ func New(config Config) *Workspace {
 	w.session.folder = config.Library.Folder
 	w.form.onOpen = w.openModel
 	w.form.begin.onPath, w.form.begin.onCanvas, w.form.begin.onBrowse = w.BeginWith, w.beginWithCanvas, w.chooseBeginning
+	w.form.begin.onPaint, w.form.begin.onClear = func(erase bool) { w.Paint(erase) }, w.clearMask
+	w.form.begin.onNone = func() {
+		if w.form.begin.brush.on {
+			w.stopPainting()
+			w.fallBack()
+		}
+	}
 	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
 	w.form.negativeFold.OnToggled = func(open bool) {
@@ -169,6 +176,10 @@ func (w *Workspace) Generate(first bool) {
 	w.remember(p)
 	r := request(p)
 	w.form.begin.into(&r)
+	if w.form.begin.brush.on {
+		w.stopPainting()
+		w.fallBack()
+	}
 	if first {
 		w.config.Queue.SubmitFront(p.Model, r)
 	} else {
@@ -185,6 +196,9 @@ func (w *Workspace) Escape() {
 	case w.session.saveAs.Visible():
 		w.session.closeSave()
 	case w.config.Queue.CancelCurrent():
+	case w.form.begin.brush.on:
+		w.stopPainting()
+		w.fallBack()
 	default:
 		w.stage.notice.Dismiss()
 	}
@@ -260,7 +274,7 @@ func (w *Workspace) Changed(u job.Update) {
 
 func (w *Workspace) runs(snap job.Snapshot) {
 	if snap.ID != w.running {
-		w.running, w.follow = snap.ID, true
+		w.running, w.follow = snap.ID, !w.form.begin.brush.on
 		w.showButton(true)
 		w.stage.notice.Dismiss()
 		if w.stage.picture.Image() == nil { // an empty frame of the coming size says at once that something happens
@@ -359,6 +373,7 @@ func (w *Workspace) Repaint() {
 
 func (w *Workspace) show(m *made) {
 	w.follow = w.running == 0
+	w.stopPainting()
 	w.stage.display(m.image, image.Point{})
 }
 
@@ -439,6 +454,14 @@ func (w *Workspace) Reuse(key fyne.KeyName) bool {
 		w.session.reuse(reusePrompt)
 	case fyne.KeyA:
 		w.session.reuse(reuseAll)
+	case fyne.KeyB:
+		return w.Paint(false)
+	case fyne.KeyE:
+		return w.Paint(true)
+	case fyne.KeyLeftBracket:
+		w.Brush(false)
+	case fyne.KeyRightBracket:
+		w.Brush(true)
 	case fyne.KeyLeft:
 		w.session.move(1)
 	case fyne.KeyRight:

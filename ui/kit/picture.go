@@ -26,6 +26,10 @@ type Picture struct {
 	OnView  func(percent float64, fit bool) // after every change of the view
 	OnFrame func()                          // when new pixels are about to be shown
 
+	// OnPaint, where it is set, hears where the pointer draws, in pixels of the image; first begins a stroke. Dragging moves the
+	// picture only where it is not.
+	OnPaint func(x, y float64, first bool)
+
 	post   func(func()) // runs a function on the main thread
 	raster *canvas.Raster
 	src    *image.NRGBA
@@ -112,17 +116,44 @@ func (p *Picture) Dragged(e *fyne.DragEvent) {
 	if p.src == nil {
 		return
 	}
+	if p.OnPaint != nil {
+		p.paintAt(e.Position, false)
+		return
+	}
 	p.fit = false
 	d := p.density()
 	p.view = p.view.Pan(float64(e.Dragged.DX)*d, float64(e.Dragged.DY)*d).Clamp(p.size, p.pixels)
 	p.update()
 }
 
+// paintAt tells of a place on the image; src may be of another size than the picture that the view is for.
+func (p *Picture) paintAt(at fyne.Position, first bool) {
+	if p.src == nil || p.view.Scale <= 0 || p.size.X <= 0 {
+		return
+	}
+	d, own := p.density(), float64(p.src.Rect.Dx())/float64(p.size.X)
+	x, y := (float64(at.X)*d-p.view.OffsetX)/p.view.Scale, (float64(at.Y)*d-p.view.OffsetY)/p.view.Scale
+	p.OnPaint(x*own, y*own, first)
+}
+
+// MouseDown implements desktop.Mouseable: a stroke begins.
+func (p *Picture) MouseDown(e *desktop.MouseEvent) {
+	if p.OnPaint != nil && e.Button == desktop.MouseButtonPrimary {
+		p.paintAt(e.Position, true)
+	}
+}
+
+// MouseUp implements desktop.Mouseable.
+func (p *Picture) MouseUp(*desktop.MouseEvent) {}
+
 // DragEnd implements fyne.Draggable.
 func (p *Picture) DragEnd() {}
 
 // DoubleTapped implements fyne.DoubleTappable: between the whole picture and 100 %.
 func (p *Picture) DoubleTapped(*fyne.PointEvent) {
+	if p.OnPaint != nil {
+		return // two dots of the brush
+	}
 	if p.fit {
 		p.Actual()
 	} else {
@@ -131,7 +162,12 @@ func (p *Picture) DoubleTapped(*fyne.PointEvent) {
 }
 
 // Cursor implements desktop.Cursorable.
-func (p *Picture) Cursor() desktop.Cursor { return desktop.DefaultCursor }
+func (p *Picture) Cursor() desktop.Cursor {
+	if p.OnPaint != nil {
+		return desktop.CrosshairCursor
+	}
+	return desktop.DefaultCursor
+}
 
 // update brings view and pixels up to date with everything else.
 func (p *Picture) update() {
