@@ -65,6 +65,7 @@ func newBeginning(tips *kit.Tips) *beginning {
 // set takes a picture; nil takes it out.
 func (b *beginning) set(p *pipeline.Pixels, img *image.NRGBA, name string) {
 	b.pixels, b.image, b.mask, b.name = p, img, nil, name
+	b.brush.before = nil
 	b.path.SetText(name)
 	if p == nil {
 		b.amount.Hide()

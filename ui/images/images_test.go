@@ -657,6 +657,11 @@ func TestMaskIsPaintedOnTheFirstPicture(t *testing.T) {
 	if at(44, 32) != 0 || at(32, 32) != 255 {
 		t.Errorf("after erasing: %d, %d", at(44, 32), at(32, 32))
 	}
+	if !b.Undo(false) || b.form.begin.mask.cover[32*64+44] != 255 {
+		t.Error("Ctrl+Z takes the last stroke back")
+	}
+	b.stage.picture.OnPaint(44, 32, true)
+	m = b.form.begin.mask
 	b.Brush(true)
 	if got := b.form.begin.brush.size.Value(); got != 13 {
 		t.Errorf("a larger brush is %v wide", got)

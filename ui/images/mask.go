@@ -3,6 +3,7 @@ package images
 import (
 	"image"
 	"math"
+	"slices"
 
 	"fyne.io/fyne/v2"
 
@@ -94,8 +95,9 @@ type brush struct {
 	size                *kit.Number
 	content             *fyne.Container
 	on, erasing         bool
-	x, y                float64 // where the last stroke ended
-	drawing, stale      bool    // the canvas is being brought up to date, and is out of date again
+	x, y                float64   // where the last stroke ended
+	before              [][]uint8 // the mask before each of the last strokes, the latest at the end; nil where there was none
+	drawing, stale      bool      // the canvas is being brought up to date, and is out of date again
 }
 
 func newBrush(tips *kit.Tips, paint, erase, clear func()) *brush {
@@ -159,18 +161,50 @@ func (w *Workspace) Brush(larger bool) {
 // paint draws on from where the pointer was; first begins anew.
 func (w *Workspace) paint(x, y float64, first bool) {
 	b, begin := w.form.begin.brush, w.form.begin
-	if begin.mask == nil {
-		begin.mask = newMask(begin.image.Rect.Size())
-	}
 	if first {
 		b.x, b.y = x, y
+		w.rememberMask()
+	}
+	if begin.mask == nil {
+		begin.mask = newMask(begin.image.Rect.Size())
 	}
 	begin.mask.stroke(b.x, b.y, x, y, b.size.Value()/2, b.erasing)
 	b.x, b.y = x, y
 	w.showMask()
 }
 
+// rememberMask keeps how the mask is, for taking back what comes.
+func (w *Workspace) rememberMask() {
+	const most = 20
+	b, begin := w.form.begin.brush, w.form.begin
+	var cover []uint8
+	if begin.mask != nil {
+		cover = slices.Clone(begin.mask.cover)
+	}
+	b.before = append(b.before, cover)
+	b.before = b.before[max(0, len(b.before)-most):]
+}
+
+// undoStroke takes the last stroke back while a mask is painted; it tells whether there was one.
+func (w *Workspace) undoStroke() bool {
+	b, begin := w.form.begin.brush, w.form.begin
+	n := len(b.before)
+	if !b.on || n == 0 {
+		return false
+	}
+	cover := b.before[n-1]
+	b.before = b.before[:n-1]
+	begin.mask = nil
+	if cover != nil {
+		begin.mask = newMask(begin.image.Rect.Size())
+		begin.mask.cover = cover
+	}
+	w.showMask()
+	return true
+}
+
 func (w *Workspace) clearMask() {
+	w.rememberMask()
 	w.form.begin.mask = nil
 	if w.form.begin.brush.on {
 		w.showMask()

@@ -443,7 +443,9 @@ func (w *Workspace) openModel(name string) {
 }
 
 // Undo takes back the last thing that was done to the form; again takes that back. They tell whether there was anything.
-func (w *Workspace) Undo(again bool) bool { return w.form.undo(again) }
+func (w *Workspace) Undo(again bool) bool {
+	return !again && w.undoStroke() || w.form.undo(again)
+}
 
 // Reuse answers the gallery keys S, P and A; it tells whether the key was one of them.
 func (w *Workspace) Reuse(key fyne.KeyName) bool {
