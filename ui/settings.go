@@ -132,7 +132,7 @@ func keyTable() fyne.CanvasObject {
 		{"Ctrl+0  Ctrl+1", "Fit, 100 %"}, {"Wheel, drag", "Zoom and move the picture"},
 		{"S  P  A", "Reuse seed, prompt, all"}, {"← →", "Newer and older picture"},
 		{"Ctrl+Z  Ctrl+Shift+Z", "Undo, redo"}, {"Ctrl+B", "Right panel"},
-		{"Alt+1 … Alt+3", "Image, Train, Models"}, {"Ctrl+,", "Settings"}, {"Ctrl+Q", "Leave"},
+		{"Alt+1 … Alt+3", "Image, Train, Models"}, {"Ctrl+F", "Search models"}, {"Ctrl+,", "Settings"}, {"Ctrl+Q", "Leave"},
 	}
 	var left, right []fyne.CanvasObject
 	for i, k := range keys {

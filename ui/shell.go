@@ -85,7 +85,7 @@ func newShell(a fyne.App, o Options, post func(func())) *shell {
 	s.status = newStatusBar(s.tips)
 	s.image = images.New(images.Config{
 		Post: post, Tips: s.tips, Studio: o.Studio, Queue: s.queue, Settings: o.Settings, Library: o.Library, Meta: meta,
-		Browse: s.browse, Open: s.openFolder, Saved: s.status.say,
+		Browse: s.browse, BrowseFile: s.browseFile, Open: s.openFolder, Saved: s.status.say,
 	})
 	s.train = train.New(train.Config{
 		Post: post, Tips: s.tips, Trainer: o.Trainer, Settings: o.Settings, Browse: s.browse, BrowseFile: s.browseFile, Open: s.show,
@@ -319,6 +319,10 @@ func (s *shell) dropped(paths []string) {
 		s.models.Drop(paths)
 		return
 	}
+	if s.current == imagePlace && images.IsPicture(paths[0]) {
+		s.image.BeginWith(paths[0])
+		return
+	}
 	s.open(trainPlace)
 	s.train.Drop(paths)
 }
@@ -419,4 +423,6 @@ func (s *shell) setTheme(name string) {
 	s.options.Settings.Update(func(c *settings.Settings) { c.Theme = name })
 	s.app.Settings().SetTheme(kit.NewTheme(name))
 	s.image.Repaint()
+	s.train.Repaint()
+	s.models.Repaint()
 }

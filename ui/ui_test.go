@@ -263,8 +263,11 @@ func TestUseGoesToTheImageWorkspace(t *testing.T) {
 	b.open(trainPlace)
 	b.use(Use{Words: "<lora:x:1>"})
 	b.use(Use{Words: "<lora:x:1>"})
-	e := firstEntry(b.places[imagePlace].content).(interface{ SelectedText() string })
-	b.window.Canvas().Focused().(fyne.Shortcutable).TypedShortcut(&fyne.ShortcutSelectAll{})
+	e := firstEntry(b.places[imagePlace].content).(interface {
+		fyne.Shortcutable
+		SelectedText() string
+	})
+	e.TypedShortcut(&fyne.ShortcutSelectAll{})
 	if got := e.SelectedText(); b.current != imagePlace || got != "<lora:x:1>" {
 		t.Errorf("place %d, prompt %q", b.current, got)
 	}

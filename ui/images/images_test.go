@@ -141,7 +141,7 @@ func newBench(t *testing.T, change func(*settings.Settings)) *bench {
 		}})
 	tips := kit.NewTips(post)
 	b.Workspace = New(Config{Post: post, Tips: tips, Studio: b.engine, Queue: queue, Settings: b.store, Library: lib, Meta: meta,
-		Browse: func(string, func(string)) {}, Open: func(string) error { return nil }, Saved: func(s string) { b.saved = s }})
+		Browse: func(string, func(string)) {}, BrowseFile: func(string, []string, func(string)) {}, Open: func(string) error { return nil }, Saved: func(s string) { b.saved = s }})
 	b.window = test.NewTempWindow(t, container.NewStack(b.Content(), tips.Layer))
 	b.window.SetPadded(false)
 	b.window.Resize(fyne.NewSize(1232, 774))
@@ -587,5 +587,42 @@ func TestAdaptersGoIntoThePrompt(t *testing.T) {
 	b.Undo(false)
 	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1>" {
 		t.Errorf("after undo: %q", got)
+	}
+}
+
+func TestPicturesBeginWithAnother(t *testing.T) {
+	b := newBench(t, nil)
+	if b.form.begin.amount.Visible() {
+		t.Error("a strength is shown without a picture")
+	}
+	b.beginWithCanvas()
+	if got := b.config.Tips.Shown(); !strings.Contains(got, "no picture yet") {
+		t.Errorf("says %q", got)
+	}
+	file := filepath.Join(t.TempDir(), "start.png")
+	if err := library.WriteNew(file, plain(48, 32, 90), library.Meta{}); err != nil {
+		t.Fatal(err)
+	}
+	b.BeginWith(file)
+	b.until("the picture", func() bool { return b.form.begin.pixels != nil })
+	b.form.begin.strength.Set(0.4)
+	b.form.prompt.SetText("a fox")
+	b.Generate(false)
+	b.until("a request", func() bool { return len(b.engine.requests()) == 1 })
+	if r := b.engine.requests()[0]; r.Init == nil || r.Init.W != 48 || r.Init.H != 32 || r.Strength != 0.4 {
+		t.Errorf("asked for %v at %v", r.Init, r.Strength)
+	}
+	b.BeginWith(filepath.Join(t.TempDir(), "none.png"))
+	b.until("the refusal", func() bool { return b.stage.notice.Text() != "" })
+	if b.form.begin.path.Text() != file {
+		t.Errorf("a file that is not there took the place of %q", b.form.begin.path.Text())
+	}
+	b.form.begin.path.OnCommit("")
+	b.step(4)
+	b.until("the end", func() bool { return b.running == 0 && len(b.session.pictures) == 1 })
+	b.Generate(false)
+	b.until("a second request", func() bool { return len(b.engine.requests()) == 2 })
+	if r := b.engine.requests()[1]; r.Init != nil || b.form.begin.amount.Visible() {
+		t.Error("an empty field takes the picture out")
 	}
 }

@@ -41,6 +41,7 @@ type form struct {
 	wished           string         // the schedule that was chosen last, also where this sampler does not take it
 	batch            *kit.Number
 	more             *kit.Fold
+	begin            *beginning
 	someAdapters     bool
 	oneStep          bool                // the model has no use for what sampling holds
 	sampling         []fyne.CanvasObject // what models that work in one step have no use for
@@ -107,9 +108,10 @@ func (f *form) layout() {
 		kit.NewIconButton(f.tips, kit.IconDice, kit.Tip{Name: "New seed each time", Text: "Set the seed to −1: every picture starts from other noise."}, func() { f.setSeed("-1") }),
 		kit.NewIconButton(f.tips, kit.IconReuse, kit.Tip{Name: "Reuse the last seed", Key: "S", Text: "Set the seed of the picture on the canvas, to make it again or to vary it."}, f.reuseLast))
 	sizes, steps, cfg := kit.Labelled("Size", labelWidth, size), kit.Labelled("Steps", labelWidth, f.steps), kit.Labelled("CFG scale", labelWidth, f.cfg)
-	f.sampling = append(f.sampling, f.negativeFold, sizes, f.presetRow, steps, cfg)
+	f.begin = newBeginning(f.tips)
+	f.sampling = append(f.sampling, f.negativeFold, f.begin.content, sizes, f.presetRow, steps, cfg)
 	f.content = kit.Column(kit.Wide,
-		kit.Column(kit.Gap, f.prompt, f.negativeFold),
+		kit.Column(kit.Gap, f.prompt, f.negativeFold, f.begin.content),
 		kit.Column(kit.Gap,
 			kit.Labelled("Model", labelWidth, f.model),
 			f.adapterRow,

@@ -30,16 +30,17 @@ const (
 
 // Config is what the workspace works with.
 type Config struct {
-	Post     func(func()) // runs a function on the main thread, later
-	Tips     *kit.Tips
-	Studio   studio.Studio
-	Queue    *job.Queue
-	Settings *settings.Store
-	Library  *library.Library
-	Meta     func(*pipeline.Result, int) library.Meta // what a finished picture's file says
-	Browse   func(start string, done func(folder string))
-	Open     func(folder string) error // shows a folder in the system's file manager; called off the main thread
-	Saved    func(text string)         // a word about the last saved file, for the status bar
+	Post       func(func()) // runs a function on the main thread, later
+	Tips       *kit.Tips
+	Studio     studio.Studio
+	Queue      *job.Queue
+	Settings   *settings.Store
+	Library    *library.Library
+	Meta       func(*pipeline.Result, int) library.Meta // what a finished picture's file says
+	Browse     func(start string, done func(folder string))
+	BrowseFile func(start string, endings []string, done func(path string))
+	Open       func(folder string) error // shows a folder in the system's file manager; called off the main thread
+	Saved      func(text string)         // a word about the last saved file, for the status bar
 }
 
 // Workspace is the image workspace. It is used on the main thread only.
@@ -70,6 +71,7 @@ func New(config Config) *Workspace {
 	w.session.onBrowse = config.Browse
 	w.session.folder = config.Library.Folder
 	w.form.onOpen = w.openModel
+	w.form.begin.onPath, w.form.begin.onCanvas, w.form.begin.onBrowse = w.BeginWith, w.beginWithCanvas, w.chooseBeginning
 	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
 	w.form.negativeFold.OnToggled = func(open bool) {
@@ -165,10 +167,12 @@ func (w *Workspace) Generate(first bool) {
 		return
 	}
 	w.remember(p)
+	r := request(p)
+	w.form.begin.into(&r)
 	if first {
-		w.config.Queue.SubmitFront(p.Model, request(p))
+		w.config.Queue.SubmitFront(p.Model, r)
 	} else {
-		w.config.Queue.Submit(p.Model, request(p))
+		w.config.Queue.Submit(p.Model, r)
 	}
 }
 
@@ -380,8 +384,6 @@ func (w *Workspace) Use(u studio.Use) {
 	if u.Model != "" {
 		w.chooseModel(u.Model)
 	}
-	f.prompt.Focus()
-	f.prompt.CaretToEnd()
 }
 
 // ModelsChanged takes over another list of models.

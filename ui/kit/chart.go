@@ -42,6 +42,7 @@ type Chart struct {
 	drawing bool
 	stale   bool
 	high    float32
+	back    color.RGBA // behind the frame: another theme has another
 }
 
 // scale is the part of the plane that a chart shows.
@@ -83,6 +84,7 @@ func (c *Chart) draw() {
 	}
 	c.drawing, c.stale = true, false
 	job := plot{series: slices.Clone(c.series), size: c.pixels, density: c.density(), line: RGBA(Line), back: RGBA(Canvas)}
+	c.back = job.back
 	for _, s := range job.series {
 		job.inks = append(job.inks, RGBA(s.Role))
 	}
@@ -127,7 +129,11 @@ func (c *Chart) CreateRenderer() fyne.WidgetRenderer {
 		r.objects = append([]fyne.CanvasObject{c.raster}, c.labels(size)...)
 	}
 	r.refresh = func() {
-		if c.shown != c.scale || len(r.objects) <= 1 {
+		repaint := c.frame != nil && c.back != RGBA(Canvas)
+		if repaint {
+			c.draw()
+		}
+		if c.shown != c.scale || len(r.objects) <= 1 || repaint {
 			r.layout(c.Size())
 		}
 		c.raster.Refresh()

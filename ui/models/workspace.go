@@ -442,6 +442,12 @@ func (w *Workspace) Escape() bool {
 	return true
 }
 
+// Repaint makes the small pictures again after a change of theme.
+func (w *Workspace) Repaint() {
+	w.thumbs = map[string]*thumb{}
+	w.search()
+}
+
 // Find puts the caret into the search field.
 func (w *Workspace) Find() { w.form.words.Focus() }
 

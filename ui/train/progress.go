@@ -102,7 +102,7 @@ func (p *trainingPage) curves(v *view) {
 	const memory = 0.02
 	series := []kit.Series{{Name: "Training", Role: kit.Secondary, Points: v.loss, Smooth: memory}}
 	if len(v.validation) > 0 {
-		series = append(series, kit.Series{Name: "Validation", Role: kit.Accent, Points: v.validation, Dots: true})
+		series = append(series, kit.Series{Name: "Validation", Role: kit.AccentInk, Points: v.validation, Dots: true})
 	}
 	p.loss.Set(series...)
 	p.rate.Set(kit.Series{Name: "", Role: kit.Secondary, Points: v.rate})

@@ -33,7 +33,6 @@ type trainer struct {
 	end    error               // how it ends; nil is well
 	mu     sync.Mutex
 	runs   []*training.Run
-	fold   string
 }
 
 func (e *trainer) TrainingFolder() string { return e.root }

@@ -24,8 +24,6 @@ const (
 	finished               //
 )
 
-func (s state) active() bool { return s >= starting && s <= ending }
-
 // shot is a sample picture of a run.
 type shot struct {
 	step    int

@@ -442,6 +442,15 @@ func (w *Workspace) loadShot(v *view, s *shot) {
 	}()
 }
 
+// Repaint makes the samples' small pictures again after a change of theme.
+func (w *Workspace) Repaint() {
+	if w.shown != nil {
+		for _, s := range w.shown.shots {
+			w.loadShot(w.shown, s)
+		}
+	}
+}
+
 // ended takes in how a sitting ended.
 func (w *Workspace) ended(s *sitting, o *training.Outcome, err error) {
 	v := s.view
