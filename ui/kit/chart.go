@@ -211,8 +211,8 @@ func (p *plot) paint() (*image.RGBA, scale) {
 	fillAll(img, p.back)
 	curves := make([][]Point, len(p.series))
 	for i, s := range p.series {
-		if curves[i] = s.Points; s.Smooth > 0 {
-			curves[i] = Smoothed(s.Points, s.Smooth)
+		if curves[i] = tamed(s.Points); s.Smooth > 0 {
+			curves[i] = Smoothed(curves[i], s.Smooth)
 		}
 	}
 	sc, ok := p.fit(curves)
@@ -374,6 +374,33 @@ func (p *plot) dot(img *image.RGBA, x, y, radius float64, ink color.RGBA) {
 	}
 	z.ClosePath()
 	z.Draw(img, img.Rect, image.NewUniform(ink), image.Point{})
+}
+
+// tamed limits single wild values of a long series, which would flatten all others, to a little beyond where nearly all lie.
+func tamed(points []Point) []Point {
+	const long = 50
+	if len(points) < long {
+		return points
+	}
+	var all []float64
+	for _, q := range points {
+		if good(q.Y) {
+			all = append(all, q.Y)
+		}
+	}
+	if len(all) < long {
+		return points
+	}
+	slices.Sort(all)
+	lo, hi := all[len(all)*2/100], all[(len(all)-1)*98/100]
+	room := (hi - lo) / 4
+	out := slices.Clone(points)
+	for i := range out {
+		if good(out[i].Y) {
+			out[i].Y = max(lo-room, min(hi+room, out[i].Y))
+		}
+	}
+	return out
 }
 
 // Smoothed is the moving average that remembers about a share of all points, begun without a bias towards the first value.
