@@ -70,6 +70,9 @@ func newForm(tips *kit.Tips, bases []studio.Named, chooseFolder, chooseFile func
 	f.kind.SetLabels(labels, 0)
 	f.kind.OnChanged = func(i int) { f.anew(f.kinds[i].Name) }
 	f.base.OnChanged = func(i int) {
+		if i >= len(f.bases) {
+			return // the one that the recipe's text names
+		}
 		f.change(f.base, func(r *training.Recipe) { r.Base = f.bases[i].ID })
 		if !f.edited {
 			f.anew(f.recipe.Kind)
@@ -220,10 +223,24 @@ func (f *form) adopt(r training.Recipe) {
 	f.onChanged()
 }
 
-// setBases changes what there is to start from.
+// setBases changes what there is to start from. What is being typed elsewhere stays.
 func (f *form) setBases(bases []studio.Named) {
 	f.bases = bases
-	f.show()
+	f.showBases()
+}
+
+func (f *form) showBases() {
+	base := f.recipe.Base
+	labels, chosen := make([]string, len(f.bases)), -1
+	for i, b := range f.bases {
+		if labels[i] = b.Label; b.ID == base {
+			chosen = i
+		}
+	}
+	if chosen < 0 && base != "" { // named in the recipe's text
+		labels, chosen = append(labels, filepath.Base(base)), len(labels)
+	}
+	f.base.SetLabels(labels, chosen)
 }
 
 // show brings the controls up to date with the recipe.
@@ -241,16 +258,7 @@ func (f *form) show() {
 			f.about.Set("Makes " + k.About + ".")
 		}
 	}
-	labels, chosen := make([]string, len(f.bases)), -1
-	for i, b := range f.bases {
-		if labels[i] = b.Label; b.ID == r.Base {
-			chosen = i
-		}
-	}
-	if chosen < 0 && r.Base != "" { // named in the recipe's text
-		labels, chosen = append(labels, filepath.Base(r.Base)), len(labels)
-	}
-	f.base.SetLabels(labels, chosen)
+	f.showBases()
 	shown(f.baseRow, r.Base != "")
 	shown(f.triggerRow, needsBase(r.Kind))
 	shown(f.rankRow, r.Kind == "lora")

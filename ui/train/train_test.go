@@ -320,6 +320,12 @@ func TestRecipeAndFormAreOne(t *testing.T) {
 	if !b.button.Enabled() || b.stage.recipe.verdict.Role != kit.Secondary {
 		t.Errorf("a mended recipe holds: %q", b.stage.recipe.verdict.Text)
 	}
+	b.form.name.SetText("half a na")
+	b.EngineReady()
+	if got := b.form.name.Text(); got != "half a na" {
+		t.Errorf("a longer list of models undid what was being typed: %q", got)
+	}
+	b.form.show()
 	before := b.stage.pictures.still.Image()
 	b.stage.recipe.editor.SetText(strings.Replace(text, "rotate = 0.0", "rotate = 30.0", 1))
 	b.until("another sheet", func() bool { return b.stage.pictures.still.Image() != before })
