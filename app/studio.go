@@ -14,6 +14,7 @@ import (
 	"atelier/app/library"
 	"atelier/app/modelstore"
 	"atelier/app/settings"
+	"atelier/assets"
 	"atelier/models/pipeline"
 	"atelier/render/audio"
 	"atelier/ui"
@@ -172,7 +173,11 @@ func (s *studio) prepare(ctx context.Context) {
 	pipe, err := s.pipes.Get("")
 	s.mu.Lock()
 	if err == nil {
-		s.models = slices.Insert(s.models, 0, choice{info: pipe.Info()})
+		built := []choice{{info: pipe.Info()}}
+		for _, name := range assets.Names()[1:] { // opened when they are chosen
+			built = append(built, choice{info: pipeline.ModelInfo{Name: name}, path: name, own: true})
+		}
+		s.models = slices.Insert(s.models, 0, built...)
 	}
 	s.failure = err
 	s.mu.Unlock()

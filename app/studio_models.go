@@ -18,7 +18,7 @@ type choice struct {
 	info pipeline.ModelInfo // with the name alone while it was not opened
 	path string             // of its file or folder; empty for the built-in model
 	base bool               // training can start from it
-	own  bool               // it was trained here, and need not be known to the model manager yet
+	own  bool               // it is built in or was trained here, and need not be known to the model manager
 }
 
 // Models lists the models that can be asked for.

@@ -13,11 +13,14 @@ import (
 	"atelier/models/pipeline"
 )
 
-// OpenModel opens the built-in model by its name, or another by its path or by the name that the list of models has it under. A model
+// OpenModel opens a built-in model by its name, or another by its path or by the name that the list of models has it under. A model
 // without a vocabulary of its own takes CLIP's from wherever it is on this machine, as its TokenizerDir says.
 func OpenModel(name string) (*catalog.Model, error) {
-	if name == "" || name == assets.StickerName {
-		return catalog.OpenFS(assets.Sticker(), ".", assets.StickerName)
+	if name == "" {
+		name = assets.StickerName
+	}
+	if built, ok := assets.Model(name); ok {
+		return catalog.OpenFS(built, ".", name)
 	}
 	store, storeErr := modelstore.Open(modelstore.Options{})
 	name = ModelPath(name)

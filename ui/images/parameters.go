@@ -320,10 +320,20 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 			row.Show()
 		}
 	}
+	if wordless(m) {
+		f.prompt.Hide()
+	} else {
+		f.prompt.Show()
+	}
 	f.shapePresets(m)
 	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
+}
+
+// wordless reports whether a model draws without being told what.
+func wordless(m pipeline.ModelInfo) bool {
+	return m.Kind == pipeline.KindGenerator && len(m.Labels) == 0
 }
 
 func setNumber(n *kit.Number, value, standard int) {

@@ -168,7 +168,7 @@ func (w *Workspace) showButton(running bool) {
 func (w *Workspace) Generate(first bool) {
 	kit.CommitFocused(w.config.Tips)
 	p := w.form.parameters()
-	if strings.TrimSpace(p.Prompt) == "" {
+	if strings.TrimSpace(p.Prompt) == "" && !wordless(w.form.current()) {
 		w.config.Tips.Note(w.form.prompt, "Write a few words first: what should the picture show?")
 		w.form.prompt.Focus()
 		return
@@ -213,7 +213,7 @@ func (w *Workspace) remember(p settings.Parameters) {
 	prompt := strings.TrimSpace(p.Prompt)
 	w.config.Settings.Update(func(s *settings.Settings) {
 		s.Last = p
-		if n := len(s.History); n == 0 || s.History[n-1] != prompt {
+		if n := len(s.History); prompt != "" && (n == 0 || s.History[n-1] != prompt) {
 			s.History = append(s.History, prompt)
 		}
 		w.history = min(len(s.History), settings.HistoryLimit)
