@@ -81,3 +81,14 @@ func (*Ceiling) Copy(context.Context) (float64, error) { return 0, errNoCgo }
 
 // Close does nothing.
 func (*Ceiling) Close() {}
+
+// CheckOptions are the choices of RunChecked.
+type CheckOptions struct {
+	Tolerance float64
+	Finite    bool
+}
+
+// RunChecked fails.
+func RunChecked(context.Context, compute.Executable, map[string][]float32, CheckOptions) error {
+	return errNoCgo
+}
