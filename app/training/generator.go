@@ -367,7 +367,7 @@ func (g *generating) evaluate(ctx context.Context, t *train.Trainer, _ []shot, s
 		return nil, err
 	}
 	defer m.Close()
-	return judged(ctx, g.dev, m, made, shown, held)
+	return judged(ctx, g.dev, m, made, g.recipe.Generator.Pixels, shown, held)
 }
 
 // sample draws as the image workspace does.

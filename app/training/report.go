@@ -186,12 +186,12 @@ func (d *denoising) evaluate(ctx context.Context, _ *train.Trainer, made []shot,
 	for _, s := range made {
 		pictures = append(pictures, s.Picture)
 	}
-	return judged(ctx, d.dev, d.model, pictures, shown, held)
+	return judged(ctx, d.dev, d.model, pictures, d.vae.InChannels, shown, held)
 }
 
 // judged compares made pictures with those set aside, where there are, and looks for copies of those trained on, by a model's
-// autoencoder.
-func judged(ctx context.Context, dev compute.Device, m *catalog.Model, made []image.Image, shown, held *dataset.Dataset) (*report.Evaluation, error) {
+// autoencoder. channels is what training saw of pictures: grey, colours over white, or transparency too.
+func judged(ctx context.Context, dev compute.Device, m *catalog.Model, made []image.Image, channels int, shown, held *dataset.Dataset) (*report.Evaluation, error) {
 	if len(made) == 0 {
 		return nil, nil
 	}
@@ -200,21 +200,21 @@ func judged(ctx context.Context, dev compute.Device, m *catalog.Model, made []im
 		return nil, err
 	}
 	defer e.Close()
-	seen, err := some(ctx, shown)
+	seen, err := some(ctx, shown, channels)
 	if err != nil {
 		return nil, err
 	}
 	var real []image.Image
 	if held != nil {
-		if real, err = some(ctx, held); err != nil {
+		if real, err = some(ctx, held, channels); err != nil {
 			return nil, err
 		}
 	}
 	return report.Evaluate(ctx, e, real, made, seen, report.EvaluateOptions{Seed: validationSeed})
 }
 
-// some reads pictures of a set, evenly spread where there are many.
-func some(ctx context.Context, set *dataset.Dataset) ([]image.Image, error) {
+// some reads pictures of a set as training saw them, evenly spread where there are many.
+func some(ctx context.Context, set *dataset.Dataset, channels int) ([]image.Image, error) {
 	n := min(len(set.Items), mostCompared)
 	var out []image.Image
 	for i := range n {
@@ -222,7 +222,23 @@ func some(ctx context.Context, set *dataset.Dataset) ([]image.Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, m)
+		out = append(out, seenAs(m, channels))
 	}
 	return out, nil
+}
+
+// seenAs is a picture with so many channels: without transparency it lies on white.
+func seenAs(m *image.RGBA, channels int) image.Image {
+	var to draw.Image
+	switch channels {
+	case 1:
+		to = image.NewGray(m.Rect)
+	case 3:
+		to = image.NewRGBA(m.Rect)
+	default:
+		return m
+	}
+	draw.Draw(to, m.Rect, image.White, image.Point{}, draw.Src)
+	draw.Draw(to, m.Rect, m, m.Rect.Min, draw.Over)
+	return to
 }
