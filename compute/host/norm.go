@@ -14,6 +14,9 @@ const (
 	middleRows = 64
 )
 
+// normTogether is the elements of rows that are normalised in one call.
+const normTogether = 1024
+
 // smallPicture is the elements of a picture under which a core normalises it alone.
 const smallPicture = 1 << 16
 
@@ -96,14 +99,18 @@ func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))
 			n.gather(s, x, p)
 		}
 	}
+	// Short rows go together: the factors stand side by side as often as there are rows in a call.
+	together := max(normTogether/c, 1)
+	scale, shift := make([]float32, together*c), make([]float32, together*c)
 	apply := func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			from, to := x[r*c:][:c], y[r*c:][:c]
+		for r := lo; r < hi; r += together {
+			k := min(together, hi-r) * c
+			from, to := x[r*c:][:k], y[r*c:][:k]
 			if n.at.Act == compute.ActSiLU {
-				vector.ScaleShiftSiLU(to, from, s.scale, s.shift, 1)
+				vector.ScaleShiftSiLU(to, from, scale[:k], shift[:k], 1)
 				continue
 			}
-			vector.ScaleShift(to, from, s.scale, s.shift)
+			vector.ScaleShift(to, from, scale[:k], shift[:k])
 			activate(to, to, n.at.Act)
 		}
 	}
@@ -111,6 +118,10 @@ func (n *groupNorm) picture(b int, share func(n, grain int, do func(lo, hi int))
 		n.begin(s, x)
 		share(n.pieces, 1, gather)
 		n.settle(s)
+		for i := 0; i < len(scale); i += c {
+			copy(scale[i:], s.scale)
+			copy(shift[i:], s.shift)
+		}
 		share(n.rows, max(elementGrain/c, 1), apply)
 	}
 }
