@@ -50,7 +50,7 @@ func TestInverse(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.Output("back", back)
-		got := run(t, dev, g, map[string][]float32{"x": x.Data, "label": {0, 2}})["back"]
+		got := goldentest.RunFlat(t, dev, g, map[string][]float32{"x": x.Data, "label": {0, 2}})["back"]
 		for i, v := range got {
 			if math.Abs(float64(v-x.Data[i])) > 2e-4 {
 				t.Fatalf("value %d comes back as %g, not %g", i, v, x.Data[i])
@@ -85,7 +85,7 @@ func TestVolume(t *testing.T) {
 			g.Output([]string{"z0", "z1"}[i], t)
 		}
 		g.Output("logdet", logdet)
-		out := run(t, dev, g, map[string][]float32{"x": batch, "label": label})
+		out := goldentest.RunFlat(t, dev, g, map[string][]float32{"x": batch, "label": label})
 		jacobian := make([][]float64, n)
 		for i := range n {
 			for _, name := range []string{"z0", "z1"} {
@@ -142,7 +142,7 @@ func TestBitsPerDim(t *testing.T) {
 		for i, s := range z {
 			g.Output([]string{"z0", "z1"}[i], s)
 		}
-		out := run(t, dev, g, map[string][]float32{"x": x, "label": {0, 1}})
+		out := goldentest.RunFlat(t, dev, g, map[string][]float32{"x": x, "label": {0, 1}})
 		squares := 0.0
 		for _, name := range []string{"z0", "z1"} {
 			for _, v := range out[name] {
@@ -171,7 +171,7 @@ func TestQuantised(t *testing.T) {
 	in := g.Input("x", 1, 16, 16, 1)
 	g.Output("y", Quantised(Dequantise(in, g.Input("noise", 1, 16, 16, 1))))
 	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
-		for i, v := range run(t, dev, g, map[string][]float32{"x": x, "noise": noise})["y"] {
+		for i, v := range goldentest.RunFlat(t, dev, g, map[string][]float32{"x": x, "noise": noise})["y"] {
 			if math.Abs(float64(v-x[i])) > 1e-5 {
 				t.Fatalf("value %d comes back as %g, not %g", i, v, x[i])
 			}
@@ -186,26 +186,4 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s was accepted", text)
 		}
 	}
-}
-
-// run runs g once and gives its outputs.
-func run(t *testing.T, dev compute.Device, g *compute.Graph, in map[string][]float32) map[string][]float32 {
-	t.Helper()
-	p, err := g.Compile(dev.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := dev.Load(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	out := map[string][]float32{}
-	for _, o := range p.Outputs {
-		out[o.Name] = make([]float32, o.T.Shape().Size())
-	}
-	if err := e.Run(t.Context(), in, out); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }

@@ -39,7 +39,7 @@ func TestR1(t *testing.T) {
 			p := R1(d.Forward(in, label), in)
 			g.Output("penalty", p)
 			g.Output("grad", compute.Grad(p, kernel.In(in))[0])
-			out := once(t, dev, g, map[string][]float32{"x": x, "label": {0, 1}})
+			out := goldentest.RunFlat(t, dev, g, map[string][]float32{"x": x, "label": {0, 1}})
 			return float64(out["penalty"][0]), out["grad"]
 		}
 		value, grad := penalty()
@@ -108,7 +108,7 @@ func TestGenerator(t *testing.T) {
 		graph := compute.NewGraph()
 		y := g.Forward(graph.Input("z", 3, 5), graph.Input("label", 3))
 		graph.Output("y", y)
-		out := once(t, dev, graph, map[string][]float32{"z": {1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 0, 0, 1, 0, 0}, "label": {0, 1, 0}})["y"]
+		out := goldentest.RunFlat(t, dev, graph, map[string][]float32{"z": {1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 0, 0, 1, 0, 0}, "label": {0, 1, 0}})["y"]
 		if len(out) != 3*8*8*3 {
 			t.Fatalf("%d values", len(out))
 		}
@@ -138,26 +138,4 @@ func TestStyleConfig(t *testing.T) {
 			t.Errorf("%s was accepted", text)
 		}
 	}
-}
-
-// once runs g and gives its outputs.
-func once(t *testing.T, dev compute.Device, g *compute.Graph, in map[string][]float32) map[string][]float32 {
-	t.Helper()
-	p, err := g.Compile(dev.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := dev.Load(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	out := map[string][]float32{}
-	for _, o := range p.Outputs {
-		out[o.Name] = make([]float32, o.T.Shape().Size())
-	}
-	if err := e.Run(t.Context(), in, out); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }

@@ -3,7 +3,6 @@
 package goldentest
 
 import (
-	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -135,24 +134,9 @@ func Input(g *compute.Graph, feed map[string][]float32, name string, v Tensor) *
 // Run compiles g, runs it once, and gives its outputs, B C H W where they have four axes.
 func Run(t testing.TB, dev compute.Device, g *compute.Graph, feed map[string][]float32) map[string]Tensor {
 	t.Helper()
-	plan, err := g.Compile(dev.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe, err := dev.Load(context.Background(), plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exe.Close()
-	raw := map[string][]float32{}
-	for _, o := range plan.Outputs {
-		raw[o.Name] = make([]float32, o.T.Shape().Size())
-	}
-	if err := exe.Run(context.Background(), feed, raw); err != nil {
-		t.Fatal(err)
-	}
+	outputs, raw := replay(t, dev, g, feed)
 	out := map[string]Tensor{}
-	for _, o := range plan.Outputs {
+	for _, o := range outputs {
 		s, v := o.T.Shape(), raw[o.Name]
 		if len(s) == 4 {
 			v, s = nn.ChannelsFirst(v, s[0], s[1], s[2], s[3]), compute.Shape{s[0], s[3], s[1], s[2]}
@@ -202,4 +186,33 @@ func Close(t testing.TB, name string, got, want Tensor, atol float64) {
 		return
 	}
 	t.Logf("%s: off by %.2g of %.2g allowed", name, worst, atol)
+}
+
+// RunFlat runs g once and gives its outputs as they lie, in the graph's own order of axes.
+func RunFlat(t testing.TB, dev compute.Device, g *compute.Graph, feed map[string][]float32) map[string][]float32 {
+	t.Helper()
+	_, raw := replay(t, dev, g, feed)
+	return raw
+}
+
+// replay compiles g, runs it once, and gives what its outputs are and their values.
+func replay(t testing.TB, dev compute.Device, g *compute.Graph, feed map[string][]float32) ([]compute.Output, map[string][]float32) {
+	t.Helper()
+	plan, err := g.Compile(dev.Limits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := dev.Load(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	raw := map[string][]float32{}
+	for _, o := range plan.Outputs {
+		raw[o.Name] = make([]float32, o.T.Shape().Size())
+	}
+	if err := exe.Run(t.Context(), feed, raw); err != nil {
+		t.Fatal(err)
+	}
+	return plan.Outputs, raw
 }

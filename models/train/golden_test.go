@@ -142,7 +142,7 @@ func (r *run) checkGradients(t *testing.T, dev compute.Device, atol map[string]f
 	for i, d := range compute.Grad(loss, wrt...) {
 		g.Output(r.scope[i].Name, d)
 	}
-	got := runFlat(t, dev, g, r.batches[0])
+	got := goldentest.RunFlat(t, dev, g, r.batches[0])
 	for _, p := range r.scope {
 		name := r.rename(p.Name)
 		stored := p.Tensor(name, got[p.Name])

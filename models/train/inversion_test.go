@@ -112,7 +112,7 @@ func TestUNetKeepsLess(t *testing.T) {
 				t.Fatal(err)
 			}
 			bytes[k] = plan.SlotBytes()
-			grads[k] = runFlat(t, dev, g, feed)
+			grads[k] = goldentest.RunFlat(t, dev, g, feed)
 		}
 		for name, v := range grads[0] {
 			if got := grads[1][name][0]; got != v[0] {

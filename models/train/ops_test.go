@@ -398,7 +398,7 @@ func checkFixture(t *testing.T, dev compute.Device, f fixture, values map[string
 	for i, d := range compute.Grad(loss, wrt...) {
 		g.Output(f.Grads[i], d)
 	}
-	got := runFlat(t, dev, g, feed)
+	got := goldentest.RunFlat(t, dev, g, feed)
 	for name, v := range got {
 		want := values[f.Op+"/"+name]
 		atol, ok := f.Atol[name]
@@ -424,26 +424,4 @@ func scalar(s []int) []int {
 		return []int{1}
 	}
 	return s
-}
-
-// runFlat runs g once and gives its outputs as they lie.
-func runFlat(t *testing.T, dev compute.Device, g *compute.Graph, feed map[string][]float32) map[string][]float32 {
-	t.Helper()
-	plan, err := g.Compile(dev.Limits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe, err := dev.Load(t.Context(), plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer exe.Close()
-	out := map[string][]float32{}
-	for _, o := range plan.Outputs {
-		out[o.Name] = make([]float32, o.T.Shape().Size())
-	}
-	if err := exe.Run(t.Context(), feed, out); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }

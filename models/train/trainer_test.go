@@ -238,7 +238,7 @@ func TestTraining(t *testing.T) {
 			}
 			g := compute.NewGraph()
 			g.Output("w", n.conv.Weight.InGraph(g))
-			present := runFlat(t, dev, g, nil)["w"]
+			present := goldentest.RunFlat(t, dev, g, nil)["w"]
 			averages := weights(t, tr, true)
 			if err := tr.Release(t.Context(), true); err != nil {
 				t.Fatal(err)
@@ -381,7 +381,7 @@ func checkApplied(t *testing.T, dev compute.Device, adapters *lora.File, want fl
 	}
 	g := compute.NewGraph()
 	g.Output("loss", n.loss(train.Pass{Graph: g}))
-	if got := float64(runFlat(t, dev, g, batch(0))["loss"][0]); math.Abs(got-want) > 1e-5 {
+	if got := float64(goldentest.RunFlat(t, dev, g, batch(0))["loss"][0]); math.Abs(got-want) > 1e-5 {
 		t.Errorf("with the saved LoRA the loss is %v, it was trained to %v", got, want)
 	}
 }
