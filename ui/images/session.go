@@ -140,8 +140,8 @@ func (sessionLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
 func (sessionLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	const side = 12
 	width := size.Width - 2*side
-	objects[0].Resize(fyne.NewSize(width, headHeight))
-	objects[0].Move(fyne.NewPos(side, headTop))
+	objects[0].Resize(fyne.NewSize(width, kit.HeadHeight))
+	objects[0].Move(fyne.NewPos(side, kit.HeadTop))
 	bottom := size.Height
 	if objects[3].Visible() {
 		h := objects[3].MinSize().Height
@@ -155,7 +155,7 @@ func (sessionLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	} else {
 		objects[2].Hide()
 	}
-	top := float32(headTop + headHeight + 8)
+	top := float32(kit.HeadTop + kit.HeadHeight + 8)
 	objects[1].Move(fyne.NewPos(side, top))
 	objects[1].Resize(fyne.NewSize(width, max(0, bottom-top-kit.Gap)))
 }

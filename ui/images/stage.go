@@ -66,23 +66,22 @@ func newStage(post func(func()), tips *kit.Tips, clearQueue, togglePanel func())
 type stageLayout struct{ status *kit.Label }
 
 const (
-	barHeight               = 44
 	statusLeast, statusMost = 264, 440
 )
 
 // MinSize implements fyne.Layout.
 func (l stageLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
-	return fyne.NewSize(objects[2].MinSize().Width, 200+barHeight)
+	return fyne.NewSize(objects[2].MinSize().Width, 200+kit.BarHeight)
 }
 
 // Layout implements fyne.Layout: canvas, line, bar, notice.
 func (l stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	canvasHeight := size.Height - barHeight
+	canvasHeight := size.Height - kit.BarHeight
 	objects[0].Resize(fyne.NewSize(size.Width, canvasHeight))
 	objects[1].Resize(fyne.NewSize(size.Width, 1))
 	objects[1].Move(fyne.NewPos(0, canvasHeight))
 	l.status.Width = max(statusLeast, min(statusMost, size.Width-390)) // the meter gets what is left
-	objects[2].Resize(fyne.NewSize(size.Width, barHeight-1))
+	objects[2].Resize(fyne.NewSize(size.Width, kit.BarHeight-1))
 	objects[2].Move(fyne.NewPos(0, canvasHeight+1))
 	width := min(size.Width-2*kit.Wide, 680)
 	height := objects[3].(*kit.Notice).HeightFor(width)

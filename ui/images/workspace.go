@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/app/job"
 	"atelier/app/library"
@@ -21,11 +20,6 @@ import (
 	"atelier/render/canvas"
 	"atelier/ui/kit"
 	"atelier/ui/studio"
-)
-
-const (
-	headTop    = 12
-	headHeight = 30
 )
 
 // Config is what the workspace works with.
@@ -108,32 +102,7 @@ func (w *Workspace) Content() fyne.CanvasObject { return w.content }
 func (w *Workspace) leftColumn() fyne.CanvasObject {
 	add := kit.NewButton(w.config.Tips, "", kit.Plain, kit.Tip{Name: "Add to the queue", Key: "Ctrl+Enter", Text: "Make another picture with these settings as soon as the running one is done."}, func() { w.Generate(false) })
 	add.Icon, add.Height = kit.IconPlus, 38
-	return container.New(columnLayout{},
-		kit.NewLabel("Image", kit.Section, kit.Text), w.form.scroller(), kit.NewBacking(kit.Line), kit.Row(kit.Gap, 0, w.button, add))
-}
-
-// columnLayout: headline, scrolling form, line, the main button.
-type columnLayout struct{}
-
-// MinSize implements fyne.Layout.
-func (columnLayout) MinSize(objects []fyne.CanvasObject) fyne.Size {
-	return fyne.NewSize(kit.LeftMin, 320)
-}
-
-// Layout implements fyne.Layout.
-func (columnLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	title := objects[0].MinSize()
-	objects[0].Resize(title)
-	objects[0].Move(fyne.NewPos(kit.Wide, headTop+(headHeight-title.Height)/2))
-	foot := objects[3].MinSize().Height
-	top := float32(headTop + headHeight)
-	bottom := size.Height - foot - 2*12
-	objects[1].Move(fyne.NewPos(0, top))
-	objects[1].Resize(fyne.NewSize(size.Width, bottom-top))
-	objects[2].Move(fyne.NewPos(0, bottom))
-	objects[2].Resize(fyne.NewSize(size.Width, 1))
-	objects[3].Move(fyne.NewPos(kit.Wide, bottom+12))
-	objects[3].Resize(fyne.NewSize(size.Width-2*kit.Wide, foot))
+	return kit.FormColumn("Image", w.form.scroller(), kit.Row(kit.Gap, 0, w.button, add))
 }
 
 // EngineReady takes over what the engine knows now that it has started.

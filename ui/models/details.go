@@ -38,8 +38,8 @@ func (detailsLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSiz
 // Layout implements fyne.Layout.
 func (detailsLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	const side = 12
-	objects[0].Resize(fyne.NewSize(size.Width-2*side, headHeight))
-	objects[0].Move(fyne.NewPos(side, headTop))
+	objects[0].Resize(fyne.NewSize(size.Width-2*side, kit.HeadHeight))
+	objects[0].Move(fyne.NewPos(side, kit.HeadTop))
 	bottom := size.Height
 	shown(objects[2], objects[3].Visible())
 	if objects[3].Visible() {
@@ -51,7 +51,7 @@ func (detailsLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 		objects[2].Resize(fyne.NewSize(size.Width, 1))
 		objects[2].Move(fyne.NewPos(0, bottom))
 	}
-	top := float32(headTop + headHeight)
+	top := float32(kit.HeadTop + kit.HeadHeight)
 	objects[1].Move(fyne.NewPos(0, top))
 	objects[1].Resize(fyne.NewSize(size.Width, max(0, bottom-top)))
 }

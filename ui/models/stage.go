@@ -77,7 +77,7 @@ func newStage(tips *kit.Tips, do stageActions) *stage {
 	s.panel = kit.NewIconButton(tips, kit.IconPanel, kit.Tip{Name: "Details panel", Key: "Ctrl+B", Text: "Show or hide what is known of the chosen model."}, do.panel)
 	head := kit.Row(kit.Tight, -1, s.tabs[0], s.tabs[1], s.tabs[2])
 	s.bar = kit.Row(kit.Gap, 0, kit.Inset(kit.Gap, 0, s.meter), s.status, s.cancel, s.panel)
-	s.content = container.New(stageLayout{s.status}, kit.NewBacking(kit.Canvas), head, container.NewStack(s.pages...), kit.NewBacking(kit.Line), kit.Inset(kit.Gap, 0, s.bar), s.notice)
+	s.content = kit.PagedStage(head, container.NewStack(s.pages...), kit.Inset(kit.Gap, 0, s.bar), s.status, s.notice)
 	s.open(pageHere)
 	s.opened = do.opened
 	return s
@@ -164,32 +164,6 @@ func (s *stage) tell(fail bool, text, action string, do func()) {
 		s.notice.Say(text, action, do)
 	}
 	s.content.Refresh()
-}
-
-// stageLayout: backing, head, lists, line, bar; the notice floats above the bar, so that nothing moves when it comes.
-type stageLayout struct{ status *kit.Label }
-
-// MinSize implements fyne.Layout.
-func (stageLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(320, 320) }
-
-// Layout implements fyne.Layout.
-func (l stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	height := size.Height - barHeight
-	objects[0].Resize(fyne.NewSize(size.Width, height))
-	objects[1].Resize(fyne.NewSize(size.Width-2*kit.Wide, headHeight))
-	objects[1].Move(fyne.NewPos(kit.Wide, headTop))
-	top := float32(headTop + headHeight + kit.Gap)
-	objects[2].Resize(fyne.NewSize(size.Width, height-top))
-	objects[2].Move(fyne.NewPos(0, top))
-	objects[3].Resize(fyne.NewSize(size.Width, 1))
-	objects[3].Move(fyne.NewPos(0, height))
-	l.status.Width = max(200, min(400, size.Width-260))
-	objects[4].Resize(fyne.NewSize(size.Width, barHeight-1))
-	objects[4].Move(fyne.NewPos(0, height+1))
-	width := min(size.Width-2*kit.Wide, 680)
-	high := objects[5].(*kit.Notice).HeightFor(width)
-	objects[5].Resize(fyne.NewSize(width, high))
-	objects[5].Move(fyne.NewPos((size.Width-width)/2, height-high-kit.Wide))
 }
 
 // middle puts its one object in the middle, as wide as there is room.

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/app/download"
 	"atelier/app/modelstore"
@@ -70,7 +69,7 @@ func New(config Config) *Workspace {
 	w.form = newForm(config.Tips, formActions{search: w.search, link: w.link, unlink: w.unlink, scan: w.Scan, folder: func() { w.open(config.Store.Own()) }})
 	w.stage = newStage(config.Tips, stageActions{entry: w.showEntry, offer: w.showOffer, load: w.showLoad, cancel: func() { w.Escape() }, panel: w.TogglePanel, opened: w.turned})
 	w.details = newDetails()
-	left := container.New(columnLayout{}, kit.NewLabel("Models", kit.Section, kit.Text), w.form.scroller(), kit.NewBacking(kit.Line), w.form.foot)
+	left := kit.FormColumn("Models", w.form.scroller(), w.form.foot)
 	w.columns = kit.NewColumns(left, w.stage.content, w.details.content, saved.Window.ParameterColumn, max(saved.Window.SessionColumn, 280))
 	w.columns.HideRight(saved.Window.SessionHidden)
 	w.columns.OnMoved = func(left, right float32) {
@@ -84,34 +83,6 @@ func New(config Config) *Workspace {
 
 // Content is what the window shows for this workspace.
 func (w *Workspace) Content() fyne.CanvasObject { return w.columns }
-
-const (
-	headTop    = 12
-	headHeight = 30
-	barHeight  = 44
-)
-
-// columnLayout: headline, scrolling form, line, buttons.
-type columnLayout struct{}
-
-// MinSize implements fyne.Layout.
-func (columnLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(kit.LeftMin, 320) }
-
-// Layout implements fyne.Layout.
-func (columnLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	title := objects[0].MinSize()
-	objects[0].Resize(title)
-	objects[0].Move(fyne.NewPos(kit.Wide, headTop+(headHeight-title.Height)/2))
-	foot := objects[3].MinSize().Height
-	top := float32(headTop + headHeight)
-	bottom := size.Height - foot - 2*12
-	objects[1].Move(fyne.NewPos(0, top))
-	objects[1].Resize(fyne.NewSize(size.Width, bottom-top))
-	objects[2].Move(fyne.NewPos(0, bottom))
-	objects[2].Resize(fyne.NewSize(size.Width, 1))
-	objects[3].Move(fyne.NewPos(kit.Wide, bottom+12))
-	objects[3].Resize(fyne.NewSize(size.Width-2*kit.Wide, foot))
-}
 
 // Begin shows what is known, looks through the folders, and finds downloads that were not finished. It is called once.
 func (w *Workspace) Begin() {

@@ -78,8 +78,8 @@ func (runsLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(k
 func (runsLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 	const side = 12
 	width := size.Width - 2*side
-	objects[0].Resize(fyne.NewSize(width, headHeight))
-	objects[0].Move(fyne.NewPos(side, headTop))
+	objects[0].Resize(fyne.NewSize(width, kit.HeadHeight))
+	objects[0].Move(fyne.NewPos(side, kit.HeadTop))
 	bottom := size.Height
 	shown(objects[2], objects[3].Visible())
 	if objects[3].Visible() {
@@ -91,7 +91,7 @@ func (runsLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
 		objects[2].Resize(fyne.NewSize(size.Width, 1))
 		objects[2].Move(fyne.NewPos(0, bottom))
 	}
-	top := float32(headTop + headHeight + kit.Gap)
+	top := float32(kit.HeadTop + kit.HeadHeight + kit.Gap)
 	objects[1].Move(fyne.NewPos(side-4, top))
 	objects[1].Resize(fyne.NewSize(width+8, max(0, bottom-top-kit.Gap)))
 }

@@ -40,11 +40,7 @@ type stage struct {
 	content  fyne.CanvasObject
 }
 
-const (
-	headTop    = 12
-	headHeight = 30
-	barHeight  = 44
-)
+const ()
 
 func newStage(post func(func()), tips *kit.Tips, chooseFolder, chooseFile, togglePanel func()) *stage {
 	s := &stage{tips: tips, notice: kit.NewNotice(tips), meter: kit.NewMeter()}
@@ -68,7 +64,7 @@ func newStage(post func(func()), tips *kit.Tips, chooseFolder, chooseFile, toggl
 	s.panel = kit.NewIconButton(tips, kit.IconPanel, kit.Tip{Name: "Runs panel", Key: "Ctrl+B", Text: "Show or hide the list of earlier runs."}, togglePanel)
 	head := kit.Row(kit.Tight, 3, s.tabs[0], s.tabs[1], s.tabs[2], s.title)
 	bar := kit.Inset(kit.Gap, 0, kit.Row(kit.Gap, 0, kit.Inset(kit.Gap, 0, s.meter), s.status, s.panel))
-	s.content = container.New(stageLayout{s.status}, kit.NewBacking(kit.Canvas), head, container.NewStack(s.pages...), kit.NewBacking(kit.Line), bar, s.notice)
+	s.content = kit.PagedStage(head, container.NewStack(s.pages...), bar, s.status, s.notice)
 	s.open(pagePictures)
 	return s
 }
@@ -82,32 +78,6 @@ func (s *stage) open(p page) {
 		s.tabs[i].Selected = page(i) == p
 		s.tabs[i].Refresh()
 	}
-}
-
-// stageLayout: backing, head, pages, line, bar; the notice floats above the bar, so that nothing moves when it comes.
-type stageLayout struct{ status *kit.Label }
-
-// MinSize implements fyne.Layout.
-func (stageLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(320, 320) }
-
-// Layout implements fyne.Layout.
-func (l stageLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	height := size.Height - barHeight
-	objects[0].Resize(fyne.NewSize(size.Width, height))
-	objects[1].Resize(fyne.NewSize(size.Width-2*kit.Wide, headHeight))
-	objects[1].Move(fyne.NewPos(kit.Wide, headTop))
-	top := float32(headTop + headHeight + kit.Gap)
-	objects[2].Resize(fyne.NewSize(size.Width, height-top))
-	objects[2].Move(fyne.NewPos(0, top))
-	objects[3].Resize(fyne.NewSize(size.Width, 1))
-	objects[3].Move(fyne.NewPos(0, height))
-	l.status.Width = max(264, min(420, size.Width-250))
-	objects[4].Resize(fyne.NewSize(size.Width, barHeight-1))
-	objects[4].Move(fyne.NewPos(0, height+1))
-	width := min(size.Width-2*kit.Wide, 680)
-	high := objects[5].(*kit.Notice).HeightFor(width)
-	objects[5].Resize(fyne.NewSize(width, high))
-	objects[5].Move(fyne.NewPos((size.Width-width)/2, height-high-kit.Wide))
 }
 
 // tell shows a notice and places it for its length.

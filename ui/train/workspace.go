@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/app/settings"
 	"atelier/app/training"
@@ -80,7 +79,7 @@ func New(config Config) *Workspace {
 	w.pause = kit.NewIconButton(config.Tips, kit.IconPause, kit.Tip{}, w.togglePause)
 	w.button.Height, w.pause.Height = 38, 38
 	foot := kit.Row(kit.Gap, 0, w.button, w.pause)
-	left := container.New(columnLayout{}, kit.NewLabel("Train", kit.Section, kit.Text), w.form.scroller(), kit.NewBacking(kit.Line), foot)
+	left := kit.FormColumn("Train", w.form.scroller(), foot)
 	w.columns = kit.NewColumns(left, w.stage.content, w.runs.content, saved.Window.ParameterColumn, saved.Window.SessionColumn)
 	w.columns.HideRight(saved.Window.SessionHidden)
 	w.columns.OnMoved = func(left, right float32) {
@@ -95,28 +94,6 @@ func New(config Config) *Workspace {
 
 // Content is what the window shows for this workspace.
 func (w *Workspace) Content() fyne.CanvasObject { return w.columns }
-
-// columnLayout: headline, scrolling form, line, the main button.
-type columnLayout struct{}
-
-// MinSize implements fyne.Layout.
-func (columnLayout) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(kit.LeftMin, 320) }
-
-// Layout implements fyne.Layout.
-func (columnLayout) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	title := objects[0].MinSize()
-	objects[0].Resize(title)
-	objects[0].Move(fyne.NewPos(kit.Wide, headTop+(headHeight-title.Height)/2))
-	foot := objects[3].MinSize().Height
-	top := float32(headTop + headHeight)
-	bottom := size.Height - foot - 2*12
-	objects[1].Move(fyne.NewPos(0, top))
-	objects[1].Resize(fyne.NewSize(size.Width, bottom-top))
-	objects[2].Move(fyne.NewPos(0, bottom))
-	objects[2].Resize(fyne.NewSize(size.Width, 1))
-	objects[3].Move(fyne.NewPos(kit.Wide, bottom+12))
-	objects[3].Resize(fyne.NewSize(size.Width-2*kit.Wide, foot))
-}
 
 // EngineReady takes over what the engine knows now that it has started.
 func (w *Workspace) EngineReady() { w.form.setBases(w.config.Trainer.Bases()) }
