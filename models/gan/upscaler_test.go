@@ -23,7 +23,7 @@ func TestRRDBGolden(t *testing.T) {
 		"BSRGAN":      bsrgan,
 		"ESRGAN":      esrgan,
 	} {
-		u, err := NewUpscaler(nn.Load(layout, renamed{file, to}))
+		u, err := NewUpscaler(nn.Load(layout, goldentest.Renamed{Tensors: file, To: to}))
 		if err != nil {
 			t.Fatalf("%s: %v", layout, err)
 		}
@@ -56,27 +56,6 @@ func esrgan(n string) string {
 	}
 	n = strings.NewReplacer("body.", "model.1.sub.", "rdb", "RDB").Replace(n)
 	return strings.NewReplacer(".weight", ".0.weight", ".bias", ".0.bias").Replace(n)
-}
-
-type renamed struct {
-	checkpoint.Tensors
-	to func(string) string
-}
-
-func (r renamed) Names() (names []string) {
-	for _, n := range r.Tensors.Names() {
-		names = append(names, r.to(n))
-	}
-	return names
-}
-
-func (r renamed) Get(name string) (checkpoint.Tensor, bool) {
-	for _, n := range r.Tensors.Names() {
-		if r.to(n) == name {
-			return r.Tensors.Get(n)
-		}
-	}
-	return checkpoint.Tensor{}, false
 }
 
 // rrdbShapes is a generator of zeros: one block of 4 features that grows by 2.

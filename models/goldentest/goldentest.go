@@ -216,3 +216,27 @@ func replay(t testing.TB, dev compute.Device, g *compute.Graph, feed map[string]
 	}
 	return plan.Outputs, raw
 }
+
+// Renamed is a checkpoint whose tensors go by the names that To makes of their own.
+type Renamed struct {
+	checkpoint.Tensors
+	To func(string) string
+}
+
+// Names gives the new names.
+func (r Renamed) Names() (names []string) {
+	for _, n := range r.Tensors.Names() {
+		names = append(names, r.To(n))
+	}
+	return names
+}
+
+// Get finds a tensor by its new name.
+func (r Renamed) Get(name string) (checkpoint.Tensor, bool) {
+	for _, n := range r.Tensors.Names() {
+		if r.To(n) == name {
+			return r.Tensors.Get(n)
+		}
+	}
+	return checkpoint.Tensor{}, false
+}

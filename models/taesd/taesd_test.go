@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"atelier/compute"
-	"atelier/models/checkpoint"
 	"atelier/models/goldentest"
 	"atelier/models/nn"
 )
@@ -93,28 +92,6 @@ func psnr(got, want []float32) float64 {
 	return -10 * math.Log10(sum/float64(len(got)))
 }
 
-// renamed is a checkpoint under other names.
-type renamed struct {
-	checkpoint.Tensors
-	to func(string) string
-}
-
-func (r renamed) Names() (names []string) {
-	for _, n := range r.Tensors.Names() {
-		names = append(names, r.to(n))
-	}
-	return names
-}
-
-func (r renamed) Get(name string) (checkpoint.Tensor, bool) {
-	for _, n := range r.Tensors.Names() {
-		if r.to(n) == name {
-			return r.Tensors.Get(n)
-		}
-	}
-	return checkpoint.Tensor{}, false
-}
-
 // TestOtherNames loads the decoder under the names of diffusers, which leaves the saturation out of the sequence.
 func TestOtherNames(t *testing.T) {
 	shifted := func(n string) string {
@@ -127,7 +104,7 @@ func TestOtherNames(t *testing.T) {
 	}
 	trimmed := func(n string) string { return strings.Replace(shifted(n), "layers.0", "layers.", 1) }
 	file := goldentest.Open(t, "taesd/taesd_decoder.safetensors")
-	s := nn.Load("diffusers", renamed{file, func(n string) string { return trimmed(n) }})
+	s := nn.Load("diffusers", goldentest.Renamed{Tensors: file, To: func(n string) string { return trimmed(n) }})
 	p := Find(s)
 	if !p.HasDecoder || p.Decoder != "decoder.layers" {
 		t.Fatalf("%+v", p)
