@@ -234,12 +234,7 @@ func (g *generating) cvae() (any, error) {
 		x, label, weight := g.feed(p)
 		mean, logvar := m.Encode(x, label)
 		z := cvae.Sample(mean, logvar, p.Graph.Input("noise key", compute.RandomKeySize))
-		root := compute.Sqrt(weight)
-		row := compute.Reshape(root, r.Train.Batch, 1)
-		// Weighing pictures and moments by the root weighs their squares: both terms of a picture that does not count are 0.
-		error, _ := cvae.Loss(compute.Mul(x, root), compute.Mul(m.Forward(z, label), root), compute.Mul(mean, row), compute.Mul(logvar, row))
-		terms := compute.Sub(compute.Add(compute.Square(mean), compute.Exp(logvar)), compute.Affine(logvar, 1, 1))
-		divergence := compute.Affine(compute.Sum(compute.Mul(terms, compute.Reshape(weight, r.Train.Batch, 1)), false), 0.5/float64(r.Train.Batch), 0)
+		error, divergence := cvae.Loss(x, m.Forward(z, label), mean, logvar, compute.Reshape(weight, r.Train.Batch))
 		p.Graph.Output("reconstruction", error)
 		p.Graph.Output("divergence", divergence)
 		return compute.Add(error, compute.Affine(divergence, *r.Generator.KL, 0))

@@ -80,8 +80,11 @@ func Sample(mean, logvar, key *compute.Tensor) *compute.Tensor {
 }
 
 // Loss is the evidence bound's two parts for pictures x and what became of them y: the squared error, summed over a picture, and the
-// divergence of the vectors' distributions from the standard normal one, a picture each.
-func Loss(x, y, mean, logvar *compute.Tensor) (reconstruction, divergence *compute.Tensor) {
-	share := 1 / float64(x.Dim(0))
-	return compute.Affine(compute.SumSquares(compute.Sub(x, y), false), share, 0), compute.Affine(nn.KLNormal(mean, logvar), share, 0)
+// divergence of the vectors' distributions from the standard normal one; both the mean over pictures, each counted by its weight [B].
+func Loss(x, y, mean, logvar, weight *compute.Tensor) (reconstruction, divergence *compute.Tensor) {
+	b := x.Dim(0)
+	error := compute.SumSquares(compute.Reshape(compute.Sub(x, y), b, -1), false, 1)
+	terms := compute.Sub(compute.Add(compute.Square(mean), compute.Exp(logvar)), compute.Affine(logvar, 1, 1))
+	counted := func(each *compute.Tensor) *compute.Tensor { return compute.Mean(compute.Mul(each, weight), false) }
+	return counted(error), compute.Affine(counted(compute.Sum(terms, false, 1)), 0.5, 0)
 }

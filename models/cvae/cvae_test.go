@@ -33,7 +33,8 @@ func TestLearns(t *testing.T) {
 		tr, err := train.New(dev, s.Params(), func(p train.Pass) *compute.Tensor {
 			in, l := p.Graph.Input("x", b, 8, 8, 1), p.Graph.Input("label", b)
 			mean, logvar := m.Encode(in, l)
-			rec, div := Loss(in, m.Forward(Sample(mean, logvar, p.Key), l), mean, logvar)
+			all := p.Graph.Const("all", []float32{1, 1, 1, 1}, b)
+			rec, div := Loss(in, m.Forward(Sample(mean, logvar, p.Key), l), mean, logvar, all)
 			p.Graph.Output("reconstruction", rec)
 			return compute.Add(rec, compute.Affine(div, 0.01, 0))
 		}, train.Config{Optimiser: train.Adam(3e-3)})
@@ -53,6 +54,22 @@ func TestLearns(t *testing.T) {
 		}
 		if !(last < first/10) || math.IsNaN(last) {
 			t.Errorf("the loss went from %g to %g", first, last)
+		}
+	})
+}
+
+// TestLoss works the two parts out by hand: one of two pictures counts, and twice.
+func TestLoss(t *testing.T) {
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		g := compute.NewGraph()
+		rec, div := Loss(g.Input("x", 2, 1, 2, 1), g.Input("y", 2, 1, 2, 1), g.Input("mean", 2, 1), g.Input("logvar", 2, 1), g.Input("weight", 2))
+		g.Output("reconstruction", rec)
+		g.Output("divergence", div)
+		out := goldentest.RunFlat(t, dev, g, map[string][]float32{"x": {1, 2, 9, 9}, "y": {0, 4, 0, 0}, "mean": {3, 9}, "logvar": {1, 9}, "weight": {2, 0}})
+		for name, want := range map[string]float64{"reconstruction": 5, "divergence": (9 + math.E - 1 - 1) / 2} {
+			if got := float64(out[name][0]); math.Abs(got-want) > 1e-5 {
+				t.Errorf("%s is %g, not %g", name, got, want)
+			}
 		}
 	})
 }
