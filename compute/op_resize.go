@@ -62,6 +62,16 @@ func newResizeAxis(at *ResizeAttr, from, to int) resizeAxis {
 	return a
 }
 
+// NearestSources lists, for the result's pixels along axis 1 or 2 of a resize_nearest node, the pixel that each is a copy of.
+func NearestSources(n *Tensor, axis int) []int {
+	a := newResizeAxis(n.Attr.(*ResizeAttr), n.In[0].shape[axis], n.shape[axis])
+	out := make([]int, n.shape[axis])
+	for i := range out {
+		out[i], _, _ = a.source(i)
+	}
+	return out
+}
+
 // source gives the two pixels that result pixel i lies between, and the weight of the second.
 func (a resizeAxis) source(i int) (i0, i1 int, w1 float64) {
 	s := a.scale * float32(i)

@@ -181,6 +181,10 @@ func (e *executable) fast(s step, scratch []float32) func() error {
 		return e.attentionGrad(s, scratch)
 	case "pad":
 		return e.pad(s)
+	case "gather", "embedding":
+		return e.gather(s)
+	case "resize_nearest":
+		return e.resizeNearest(s)
 	case "gather_grad":
 		return e.gatherGrad(s)
 	case "resize_nearest_grad":

@@ -7,6 +7,37 @@ import (
 	"atelier/compute/host/vector"
 )
 
+// gather copies the rows that indices select. It is nil where a row is too short to be worth it.
+func (e *executable) gather(s step) func() error {
+	axis, x := s.node.Attr.(*compute.GatherAttr).Axis, s.node.In[0].Shape()
+	inner := x[axis+1:].Size()
+	if inner < 4 {
+		return nil
+	}
+	extent, ids := x[axis], s.in[1]
+	return e.each(len(s.out)/inner, max(elementGrain/inner, 1), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			row := r/len(ids)*extent + clampIndex(ids[r%len(ids)], extent)
+			copy(s.out[r*inner:][:inner], s.in[0][row*inner:][:inner])
+		}
+	})
+}
+
+// resizeNearest copies whole pixels, from where the definition takes them.
+func (e *executable) resizeNearest(s step) func() error {
+	x, y := s.node.In[0].Shape(), s.node.Shape()
+	lines, columns, c := compute.NearestSources(s.node, 1), compute.NearestSources(s.node, 2), y[3]
+	return e.each(y[0]*y[1], max(elementGrain/(y[2]*c), 1), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			from := s.in[0][(r/y[1]*x[1]+lines[r%y[1]])*x[2]*c:][:x[2]*c]
+			to := s.out[r*y[2]*c:][:y[2]*c]
+			for i, at := range columns {
+				copy(to[i*c:(i+1)*c], from[at*c:(at+1)*c])
+			}
+		}
+	})
+}
+
 // gatherGrad adds rows of dy up where they were taken from: each core has some of the rows of the result and passes over all
 // indices in order. It is nil for a gather of single elements.
 func (e *executable) gatherGrad(s step) func() error {
