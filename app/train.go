@@ -22,7 +22,7 @@ type trainCmd struct {
 	New         string `placeholder:"KIND" help:"Write a recipe of this kind and start: ${train_kinds}. Needs --data and --name."`
 	Data        string `placeholder:"FOLDER" help:"With --new: folder or zip archive of pictures, with captions beside them, in metadata or in their names."`
 	Name        string `help:"With --new: the name of what is made."`
-	Base        string `placeholder:"MODEL" help:"With --new: the model folder to start from; without it, the built-in model where one is needed."`
+	Base        string `placeholder:"MODEL" help:"With --new: the model to start from, a folder, a file or a name of the list; without it, the built-in model where one is needed."`
 	Out         string `placeholder:"FOLDER" help:"With --new: the run's folder; without it, a folder of the name here."`
 	RecipeOnly  bool   `help:"With --new: write the recipe and do not start."`
 	Device      string `enum:"auto,opengl,host" default:"auto" help:"auto, opengl or host."`

@@ -113,14 +113,17 @@ func (c *coding) build() ([]*nn.Param, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.base, c.Model, c.config = b, b.vae, b.model.VAE.Config
+		c.base, c.Model, c.config = b, b.VAE, b.model.VAE.Config
+		if b.files == nil {
+			return nil, fmt.Errorf("base: the model %s is one file; its autoencoder can be trained onward where it is a folder in the layout of diffusers", b.model.Name)
+		}
 		if c.width, c.height, err = b.size(r); err != nil {
 			return nil, err
 		}
-		params := b.vaeParams
+		params := b.VAEParams
 		if r.VAE.Decoder {
 			params = nil
-			for _, p := range b.vaeParams {
+			for _, p := range b.VAEParams {
 				if strings.HasPrefix(p.Name, "decoder.") || strings.HasPrefix(p.Name, "post_quant_conv.") {
 					params = append(params, p)
 				}
@@ -314,7 +317,7 @@ func (c *coding) export(_ context.Context, weights []checkpoint.Tensor, dir, nam
 		if err := copyFolder(c.base.files, folder, own); err != nil {
 			return "", err
 		}
-		for _, p := range c.base.vaeParams { // those that stayed as they were
+		for _, p := range c.base.VAEParams { // those that stayed as they were
 			if stored, ok := c.base.model.VAE.Weights.Get(p.Name); ok {
 				if _, trained := all[p.Name]; !trained {
 					all[p.Name] = stored

@@ -11,118 +11,94 @@ import (
 	"atelier/app/engine"
 	"atelier/assets"
 	"atelier/models/catalog"
-	"atelier/models/clip"
-	"atelier/models/diffusion"
 	"atelier/models/nn"
-	"atelier/models/unet"
-	"atelier/models/vae"
+	"atelier/models/pipeline"
+	"atelier/models/tokenize"
 )
 
 // base is a model that training starts from, with the parameters of its networks.
 type base struct {
-	model     *catalog.Model
-	files     fs.FS // the model's folder
-	text      *clip.Model
-	unet      *unet.Model
-	vae       *vae.Model
-	scheduler diffusion.Config
-
-	textParams, unetParams, vaeParams []*nn.Param
+	*pipeline.Networks
+	model *catalog.Model
+	files fs.FS // the model's folder; nil for a model of one file
 }
 
-// openBase opens a model folder or the built-in model. With scratch, the denoiser and the text encoder have the model's shape and
+// openBase opens a model of any layout or the built-in model. With scratch, the denoiser and the text encoder have the model's shape and
 // newly drawn weights.
 func openBase(name string, scratch bool, seed uint64) (*base, error) {
 	m, err := engine.OpenModel(name)
 	if err != nil {
 		return nil, fmt.Errorf("base: %w", err)
 	}
-	b := &base{model: m, files: assets.Sticker()}
-	if name != builtIn {
-		b.files = os.DirFS(name)
+	b := &base{model: m}
+	if m.Path == "" {
+		b.files = assets.Sticker()
+	} else if info, err := os.Stat(m.Path); err == nil && info.IsDir() {
+		b.files = os.DirFS(m.Path)
 	}
-	if err := b.build(scratch, seed); err != nil {
+	var fresh func(p *catalog.Part) *nn.Scope
+	if scratch {
+		fresh = func(p *catalog.Part) *nn.Scope {
+			stream := uint64(1)
+			if p == &m.UNet {
+				stream = 2
+			}
+			return nn.Initialise(seed*4 + stream)
+		}
+	}
+	if b.Networks, err = pipeline.OpenNetworks(m, fresh); err == nil {
+		err = b.fits()
+	}
+	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("base: %w", err)
 	}
 	return b, nil
 }
 
-func (b *base) build(scratch bool, seed uint64) error {
-	m := b.model
+// fits refuses what cannot be trained though it makes pictures.
+func (b *base) fits() error {
+	m, in, out := b.model, b.VAE.InChannels, b.VAE.OutChannels
 	if m.Tokenizer == nil {
 		return m.TokenizerError
 	}
-	for _, p := range []catalog.Part{m.TextEncoder, m.UNet, m.VAE} {
-		if p.Config == nil || p.Weights == nil {
-			return fmt.Errorf("the model %s is no folder in the layout of diffusers with text encoder, denoiser and autoencoder, which training needs", m.Name)
+	for i, e := range b.Encoders {
+		if t := b.tokenizer(i); e.VocabSize < t.Vocab() {
+			return fmt.Errorf("the tokenizer of the model %s has %d words and its text encoder knows %d", m.Name, t.Vocab(), e.VocabSize)
 		}
 	}
-	scope := func(p catalog.Part, stream uint64) *nn.Scope {
-		if scratch {
-			return nn.Initialise(seed*4 + stream)
-		}
-		return nn.Load(p.File, p.Weights)
-	}
-	textConfig, err := clip.ParseConfig(m.TextEncoder.Config)
-	if err != nil {
-		return err
-	}
-	s := scope(m.TextEncoder, 1)
-	if b.text, err = clip.New(s, textConfig); err != nil {
-		return err
-	}
-	b.textParams = s.Params()
-	unetConfig, err := unet.ParseConfig(m.UNet.Config)
-	if err != nil {
-		return err
-	}
-	s = scope(m.UNet, 2)
-	if b.unet, err = unet.New(s, unetConfig); err != nil {
-		return err
-	}
-	b.unetParams = s.Params()
-	vaeConfig, err := vae.ParseConfig(m.VAE.Config)
-	if err != nil {
-		return err
-	}
-	s = nn.Load(m.VAE.File, m.VAE.Weights)
-	if b.vae, err = vae.New(s, vaeConfig); err != nil {
-		return err
-	}
-	b.vaeParams = s.Params()
-	if b.scheduler, err = diffusion.ParseConfig(m.SchedulerConfig); err != nil {
-		return err
-	}
-	return b.fits()
-}
-
-// fits refuses parts that each are sound but do not belong together.
-func (b *base) fits() error {
-	z, c := b.vae.LatentChannels, b.vae.InChannels
-	switch {
-	case b.unet.InChannels != z || b.unet.OutChannels != z:
-		return fmt.Errorf("the model %s has a denoiser from %d to %d channels and latents of %d; only models of text to pictures can be trained", b.model.Name, b.unet.InChannels, b.unet.OutChannels, z)
-	case b.unet.ContextDim[0] != b.text.HiddenSize:
-		return fmt.Errorf("the model %s has a denoiser that reads text of width %d and a text encoder that writes %d; models with several text encoders cannot be trained yet", b.model.Name, b.unet.ContextDim[0], b.text.HiddenSize)
-	case b.text.VocabSize < b.model.Tokenizer.Vocab():
-		return fmt.Errorf("the tokenizer of the model %s has %d words and its text encoder knows %d", b.model.Name, b.model.Tokenizer.Vocab(), b.text.VocabSize)
-	case c != b.vae.OutChannels || c != 3 && c != 4:
-		return fmt.Errorf("the autoencoder of the model %s takes %d channels and gives %d; 3 (RGB) and 4 (RGBA) are pictures", b.model.Name, c, b.vae.OutChannels)
+	if in != out {
+		return fmt.Errorf("the autoencoder of the model %s takes %d channels and gives %d; to be trained on pictures it needs as many of both", m.Name, in, out)
 	}
 	return nil
 }
 
+// tokenizer is that of a text encoder.
+func (b *base) tokenizer(encoder int) *tokenize.Tokenizer {
+	if encoder == 1 && b.model.Tokenizer2 != nil {
+		return b.model.Tokenizer2
+	}
+	return b.model.Tokenizer
+}
+
+// folder refuses to train the whole of a model that could not be written as it came.
+func (b *base) folder() error {
+	if b.files != nil && len(b.Encoders) == 1 && !b.Masked() {
+		return nil
+	}
+	return fmt.Errorf("base: the model %s can be adapted (lora, textual_inversion); to be trained whole it must be a folder in the layout of diffusers, with one text encoder, that makes pictures of words alone", b.model.Name)
+}
+
 // step is what widths and heights of pictures are multiples of.
-func (b *base) step() int { return b.vae.Factor() << b.unet.Levels() }
+func (b *base) step() int { return b.VAE.Factor() << b.UNet.Levels() }
 
 // side is the size of pictures that the denoiser was made for.
 func (b *base) side() int {
-	n := b.unet.SampleSize
+	n := b.UNet.SampleSize
 	if n <= 0 {
 		n = 64
 	}
-	return n * b.vae.Factor()
+	return n * b.VAE.Factor()
 }
 
 // size is the recipe's size of pictures, or the model's own.

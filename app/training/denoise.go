@@ -11,7 +11,9 @@ import (
 	"atelier/compute"
 	"atelier/models/diffusion"
 	"atelier/models/nn"
+	"atelier/models/pipeline"
 	"atelier/models/train"
+	"atelier/models/unet"
 )
 
 // denoising is the training of a denoiser, or of something that changes it: latents of pictures are made noisy, and the network
@@ -21,7 +23,7 @@ type denoising struct {
 	dev           compute.Device
 	recipe        *Recipe
 	set           *dataset.Dataset
-	speller       *speller
+	spellers      []*speller // of the text encoders
 	level         func(u float64, training bool) level
 	bind          func(g *compute.Graph) // puts adapters or a learnt word into a graph; nil for none
 	encoder       *encoder
@@ -41,15 +43,15 @@ func newDenoising(dev compute.Device, r *Recipe, set *dataset.Dataset) (*denoisi
 	if err != nil {
 		return nil, err
 	}
-	d := &denoising{base: b, dev: dev, recipe: r, set: set, speller: newSpeller(b.model.Tokenizer, b.text)}
+	d := &denoising{base: b, dev: dev, recipe: r, set: set, spellers: newSpellers(b)}
 	if d.width, d.height, err = b.size(r); err == nil {
-		d.level, err = levels(b.scheduler, r)
+		d.level, err = levels(b.Scheduler, r)
 	}
 	if err != nil {
 		b.model.Close()
 		return nil, err
 	}
-	d.encoder = &encoder{denoising: d, rows: 1, left: latentCache, cache: map[[16]byte][]float32{}, exes: map[dataset.Size]compute.Executable{}}
+	d.encoder = &encoder{denoising: d, rows: 1, left: latentCache, cache: map[[16]byte][]float32{}, exes: map[dataset.Size]compute.Executable{}, grey: map[dataset.Size][]float32{}}
 	if r.Data.Augment.varies() || r.Data.Crop == string(dataset.CropRandom) {
 		d.encoder.rows, d.encoder.left = r.Train.Batch, 0 // hardly any picture comes twice
 	}
@@ -109,20 +111,52 @@ func (d *denoising) loss(p train.Pass) *compute.Tensor {
 	}
 	noisy := compute.Add(compute.Mul(each("signal"), latents), compute.Mul(each("noise"), noise))
 	target := compute.Add(compute.Mul(each("of_noise"), noise), compute.Mul(each("of_data"), latents))
-	states := d.text.Forward(g.Input("ids", b, d.text.MaxPositions), nil).Last
-	y := d.unet.Forward(noisy, g.Input("time", b), states, nil)
+	states, pooled := d.recordText(g, b)
+	y := d.answer(g, noisy, states, pooled)
 	return compute.Mean(compute.Mul(compute.Square(compute.Sub(y, target)), each("weight")), false)
 }
 
+// answer records the denoiser's answer to noisy latents [B H W C] and a text, and declares its other inputs: time, and in the families
+// that have them sizes, and the mask with the masked picture.
+func (d *denoising) answer(g *compute.Graph, noisy, states, pooled *compute.Tensor) *compute.Tensor {
+	n, h, w := noisy.Dim(0), noisy.Dim(1), noisy.Dim(2)
+	in := unet.Inputs{Sample: noisy, Timestep: g.Input("time", n), Context: states, Pooled: pooled}
+	if d.UNet.TextTime {
+		in.Sizes = g.Input("sizes", n, len(pipeline.Sizes(0, 0)))
+	}
+	if d.Masked() {
+		in.Sample = compute.Concat(-1, noisy, g.Input("hidden", n, h, w, d.UNet.InChannels-noisy.Dim(3)))
+	}
+	return d.UNet.Predict(in, nil)
+}
+
+// surroundings fills in those other inputs but the time for n pictures of a size.
+func (d *denoising) surroundings(ctx context.Context, in map[string][]float32, n int, s dataset.Size) error {
+	for range n {
+		if d.UNet.TextTime {
+			in["sizes"] = append(in["sizes"], pipeline.Sizes(s.Width, s.Height)...)
+		}
+		if !d.Masked() {
+			continue
+		}
+		hidden, err := d.encoder.hidden(ctx, s)
+		if err != nil {
+			return err
+		}
+		in["hidden"] = append(in["hidden"], hidden...)
+	}
+	return nil
+}
+
 func (d *denoising) latentSize() (h, w, z int) {
-	f := d.vae.Factor()
-	return d.height / f, d.width / f, d.vae.LatentChannels
+	f := d.VAE.Factor()
+	return d.height / f, d.width / f, d.VAE.LatentChannels
 }
 
 // latentsOf is the size of the latents of pictures of a size.
 func (d *denoising) latentsOf(s dataset.Size) (h, w, z int) {
-	f := d.vae.Factor()
-	return s.Height / f, s.Width / f, d.vae.LatentChannels
+	f := d.VAE.Factor()
+	return s.Height / f, s.Width / f, d.VAE.LatentChannels
 }
 
 // goldenRatio spreads validation's noise levels: any number of its multiples, taken without their whole part, lie evenly.
@@ -158,9 +192,9 @@ func (d *denoising) inputs(ctx context.Context, b *dataset.Batch, v view) (map[s
 		in["signal"][i], in["noise"][i] = float32(l.Signal), float32(l.Noise)
 		in["of_noise"][i], in["of_data"][i] = float32(l.OfNoise), float32(l.OfData)
 		in["time"][i], in["weight"][i] = float32(l.time), float32(l.weight*v.share(b, i))
-		in["ids"] = append(in["ids"], d.speller.spell(caption)...)
+		d.spell(in, caption)
 	}
-	return in, nil
+	return in, d.surroundings(ctx, in, n, b.Size)
 }
 
 // latentCache bounds the memory that encoded pictures are kept in.
@@ -172,6 +206,7 @@ type encoder struct {
 	rows  int // pictures at once
 	exes  map[dataset.Size]compute.Executable
 	cache map[[16]byte][]float32 // mean and deviation
+	grey  map[dataset.Size][]float32
 	left  int64
 }
 
@@ -205,15 +240,33 @@ func (e *encoder) encode(ctx context.Context, b *dataset.Batch) (mean, deviation
 	return mean, deviation, nil
 }
 
+// hidden is what a denoiser that reads a mask is told where all of a picture is to be made: a mask of ones and the latents of grey, [H W 1+Z].
+func (e *encoder) hidden(ctx context.Context, s dataset.Size) ([]float32, error) {
+	if have := e.grey[s]; have != nil {
+		return have, nil
+	}
+	h, w, z := e.latentsOf(s)
+	got, err := e.run(ctx, make([]float32, s.Width*s.Height*e.VAE.InChannels), s, h*w*z)
+	if err != nil {
+		return nil, err
+	}
+	var all []float32
+	for i := range h * w {
+		all = append(append(all, 1), got[i*z:(i+1)*z]...)
+	}
+	e.grey[s] = all
+	return all, nil
+}
+
 // run encodes up to rows pictures: all means, then all deviations.
 func (e *encoder) run(ctx context.Context, part []float32, s dataset.Size, size int) ([]float32, error) {
-	pictures := e.rows * s.Width * s.Height * e.vae.InChannels
+	pictures := e.rows * s.Width * s.Height * e.VAE.InChannels
 	exe := e.exes[s]
 	if exe == nil {
 		g := compute.NewGraph()
-		mean, logvar := e.vae.Encode(g.Input("pictures", e.rows, s.Height, s.Width, e.vae.InChannels))
-		k := e.vae.ScalingFactor
-		g.Output("mean", compute.Affine(mean, k, -e.vae.Shift()*k))
+		mean, logvar := e.VAE.Encode(g.Input("pictures", e.rows, s.Height, s.Width, e.VAE.InChannels))
+		k := e.VAE.ScalingFactor
+		g.Output("mean", compute.Affine(mean, k, -e.VAE.Shift()*k))
 		g.Output("deviation", compute.Affine(compute.Exp(compute.Affine(logvar, 0.5, 0)), k, 0))
 		var err error
 		if exe, err = load(ctx, e.dev, g); err != nil {

@@ -29,7 +29,7 @@ func checkFlow(r *Recipe) error {
 // subject is the part that all trainings of a denoiser have in common.
 func (d *denoising) subject() *subject {
 	return &subject{
-		loss: d.loss, width: d.width, height: d.height, channels: d.vae.InChannels, step: d.step(), resize: func(sizes []dataset.Size) { d.sizes = sizes }, random: true, inputs: d.inputs, sample: d.sample, compare: d.evaluate, close: d.close,
+		loss: d.loss, width: d.width, height: d.height, channels: d.VAE.InChannels, step: d.step(), resize: func(sizes []dataset.Size) { d.sizes = sizes }, random: true, inputs: d.inputs, sample: d.sample, compare: d.evaluate, close: d.close,
 	}
 }
 
@@ -39,17 +39,21 @@ func openDiffusion(_ context.Context, dev compute.Device, r *Recipe, set *datase
 	if err != nil {
 		return nil, err
 	}
-	if d.scheduler.ClassName == diffusion.FlowClass && r.Kind != "rectified_flow" {
+	if d.Scheduler.ClassName == diffusion.FlowClass && r.Kind != "rectified_flow" {
 		d.close()
 		return nil, fmt.Errorf("kind: the model %s is a rectified flow; train it as one", d.model.Name)
 	}
+	if err := d.folder(); err != nil {
+		d.close()
+		return nil, err
+	}
 	if r.Kind == "rectified_flow" {
-		d.scheduler.ClassName = diffusion.FlowClass
+		d.Scheduler.ClassName = diffusion.FlowClass
 	}
 	s := d.subject()
-	s.params = prefixed(d.unetParams, unetPart)
+	s.params = prefixed(d.UNetParams, unetPart)
 	if r.Diffusion.TextEncoder || r.Diffusion.Scratch {
-		s.params = append(s.params, prefixed(d.textParams, textPart)...)
+		s.params = append(s.params, prefixed(d.EncoderParams[0], textPart)...)
 	}
 	s.export = d.exportFolder
 	return s, nil

@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,10 +41,15 @@ var smallConfigs = map[string]string{
 }
 
 // smallModel writes the folder of the small model with drawn weights.
-func smallModel(t testing.TB) string {
+func smallModel(t testing.TB) string { return modelOf(t, nil) }
+
+// modelOf is the small model with other configurations in place of some.
+func modelOf(t testing.TB, other map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range smallConfigs {
+	configs := maps.Clone(smallConfigs)
+	maps.Copy(configs, other)
+	for name, text := range configs {
 		write(t, filepath.Join(dir, name), []byte(text))
 	}
 	for _, name := range []string{"vocab.json", "merges.txt", "tokenizer_config.json"} {
@@ -56,19 +62,19 @@ func smallModel(t testing.TB) string {
 		make func(s *nn.Scope) error
 	}{
 		{"text_encoder/model.safetensors", func(s *nn.Scope) error {
-			c, err := clip.ParseConfig([]byte(smallConfigs["text_encoder/config.json"]))
+			c, err := clip.ParseConfig([]byte(configs["text_encoder/config.json"]))
 			must(t, err)
 			_, err = clip.New(s, c)
 			return err
 		}},
 		{"unet/diffusion_pytorch_model.safetensors", func(s *nn.Scope) error {
-			c, err := unet.ParseConfig([]byte(smallConfigs["unet/config.json"]))
+			c, err := unet.ParseConfig([]byte(configs["unet/config.json"]))
 			must(t, err)
 			_, err = unet.New(s, c)
 			return err
 		}},
 		{"vae/diffusion_pytorch_model.safetensors", func(s *nn.Scope) error {
-			c, err := vae.ParseConfig([]byte(smallConfigs["vae/config.json"]))
+			c, err := vae.ParseConfig([]byte(configs["vae/config.json"]))
 			must(t, err)
 			_, err = vae.New(s, c)
 			return err

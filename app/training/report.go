@@ -186,7 +186,7 @@ func (d *denoising) evaluate(ctx context.Context, _ *train.Trainer, made []shot,
 	for _, s := range made {
 		pictures = append(pictures, s.Picture)
 	}
-	return judged(ctx, d.dev, d.model, pictures, d.vae.InChannels, shown, held)
+	return judged(ctx, d.dev, d.model, pictures, d.VAE.InChannels, shown, held)
 }
 
 // judged compares made pictures with those set aside, where there are, and looks for copies of those trained on, by a model's

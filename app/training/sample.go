@@ -3,6 +3,7 @@ package training
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"atelier/app/dataset"
 	"atelier/compute"
@@ -96,18 +97,25 @@ func (p *painter) graph(t *train.Trainer) *compute.Graph {
 func (p *painter) load(ctx context.Context, t *train.Trainer) (err error) {
 	h, w, z := p.latentSize()
 	g := p.graph(t)
-	g.Output("states", p.denoising.text.Forward(g.Input("ids", p.rows, p.denoising.text.MaxPositions), nil).Last)
+	states, pooled := p.recordText(g, p.rows)
+	g.Output("states", states)
+	if pooled != nil {
+		g.Output("pooled", pooled)
+	}
 	if p.text, err = load(ctx, p.dev, g); err != nil {
 		return err
 	}
 	g = p.graph(t)
-	context := g.Input("context", p.rows, p.denoising.text.MaxPositions, p.denoising.text.HiddenSize)
-	g.Output("answer", p.unet.Forward(g.Input("sample", p.rows, h, w, z), g.Input("time", p.rows), context, nil))
+	context := g.Input("context", p.rows, states.Dim(1), states.Dim(2))
+	if pooled != nil {
+		pooled = g.Input("pooled", p.rows, pooled.Dim(1))
+	}
+	g.Output("answer", p.answer(g, g.Input("sample", p.rows, h, w, z), context, pooled))
 	if p.denoise, err = load(ctx, p.dev, g); err != nil {
 		return err
 	}
 	g = compute.NewGraph()
-	g.Output("picture", p.vae.Decode(g.Input("latents", 1, h, w, z)))
+	g.Output("picture", p.VAE.Decode(g.Input("latents", 1, h, w, z)))
 	p.decode, err = load(ctx, p.dev, g)
 	return err
 }
@@ -118,15 +126,11 @@ func (p *painter) paint(ctx context.Context, prompt string, seed uint64) (shot, 
 	if p.rows == 2 {
 		texts = []string{"", prompt}
 	}
-	var ids []float32
-	for _, text := range texts {
-		ids = append(ids, p.speller.spell(text)...)
-	}
-	states := make([]float32, p.rows*p.denoising.text.MaxPositions*p.denoising.text.HiddenSize)
-	if err := p.text.Run(ctx, map[string][]float32{"ids": ids}, map[string][]float32{"states": states}); err != nil {
+	said, err := p.read(ctx, texts)
+	if err != nil {
 		return shot{}, err
 	}
-	sampler, err := diffusion.New("ddim", "normal", p.scheduler, p.recipe.Samples.Steps)
+	sampler, err := diffusion.New("ddim", "normal", p.Scheduler, p.recipe.Samples.Steps)
 	if err != nil {
 		return shot{}, fmt.Errorf("samples: %w", err)
 	}
@@ -136,7 +140,7 @@ func (p *painter) paint(ctx context.Context, prompt string, seed uint64) (shot, 
 		x[i] *= float32(sampler.InitNoiseSigma())
 	}
 	for i, t := range sampler.Timesteps() {
-		answer, err := p.predict(ctx, sampler.ScaleInput(i, x), float32(t), states)
+		answer, err := p.predict(ctx, sampler.ScaleInput(i, x), float32(t), said)
 		if err != nil {
 			return shot{}, err
 		}
@@ -144,11 +148,11 @@ func (p *painter) paint(ctx context.Context, prompt string, seed uint64) (shot, 
 			return shot{}, err
 		}
 	}
-	k, shift := float32(1/p.vae.ScalingFactor), float32(p.vae.Shift())
+	k, shift := float32(1/p.VAE.ScalingFactor), float32(p.VAE.Shift())
 	for i, v := range x {
 		x[i] = v*k + shift
 	}
-	f, c := p.vae.Factor(), p.vae.OutChannels
+	f, c := p.VAE.Factor(), p.VAE.OutChannels
 	picture := make([]float32, h*f*w*f*c)
 	if err := p.decode.Run(ctx, map[string][]float32{"latents": x}, map[string][]float32{"picture": picture}); err != nil {
 		return shot{}, err
@@ -156,14 +160,37 @@ func (p *painter) paint(ctx context.Context, prompt string, seed uint64) (shot, 
 	return shot{fmt.Sprintf("%s, seed %d", prompt, seed), dataset.Picture(picture, w*f, h*f, c)}, nil
 }
 
+// read gives what the denoiser is told beside the noisy latents and the time, for texts.
+func (p *painter) read(ctx context.Context, texts []string) (map[string][]float32, error) {
+	in, said := map[string][]float32{}, map[string][]float32{}
+	for _, text := range texts {
+		p.spell(in, text)
+	}
+	said["context"] = make([]float32, p.rows*p.Encoders[0].MaxPositions*p.UNet.ContextDim[0])
+	out := map[string][]float32{"states": said["context"]}
+	if len(p.Encoders) > 1 {
+		said["pooled"] = make([]float32, p.rows*p.Encoders[1].ProjectionDim)
+		out["pooled"] = said["pooled"]
+	}
+	if err := p.text.Run(ctx, in, out); err != nil {
+		return nil, err
+	}
+	if !p.UNet.TextTime {
+		delete(said, "pooled")
+	}
+	return said, p.surroundings(ctx, said, p.rows, dataset.Size{Width: p.width, Height: p.height})
+}
+
 // predict gives the denoiser's answer, guided away from that for no words.
-func (p *painter) predict(ctx context.Context, x []float32, t float32, states []float32) ([]float32, error) {
+func (p *painter) predict(ctx context.Context, x []float32, t float32, said map[string][]float32) ([]float32, error) {
+	in := maps.Clone(said)
 	var sample, times []float32
 	for range p.rows {
 		sample, times = append(sample, x...), append(times, t)
 	}
 	answer := make([]float32, len(sample))
-	if err := p.denoise.Run(ctx, map[string][]float32{"sample": sample, "time": times, "context": states}, map[string][]float32{"answer": answer}); err != nil {
+	in["sample"], in["time"] = sample, times
+	if err := p.denoise.Run(ctx, in, map[string][]float32{"answer": answer}); err != nil {
 		return nil, err
 	}
 	if p.rows == 1 {

@@ -3,7 +3,7 @@ package training
 import (
 	"strings"
 
-	"atelier/models/clip"
+	"atelier/compute"
 	"atelier/models/tokenize"
 )
 
@@ -11,12 +11,18 @@ import (
 type speller struct {
 	tokens *tokenize.Tokenizer
 	length int
+	pad    int
 	word   string
 	ids    []int // of word; empty without one
 }
 
-func newSpeller(t *tokenize.Tokenizer, text *clip.Model) *speller {
-	return &speller{tokens: t, length: text.MaxPositions}
+// newSpellers gives one for each of a model's text encoders.
+func newSpellers(b *base) []*speller {
+	var list []*speller
+	for i, e := range b.Encoders {
+		list = append(list, &speller{tokens: b.tokenizer(i), length: e.MaxPositions, pad: b.model.Pad(i)})
+	}
+	return list
 }
 
 // spell gives a caption's ids: begin, the words, end, filled up. What is too long is cut off.
@@ -31,7 +37,7 @@ func (s *speller) spell(caption string) []float32 {
 	ids = append(ids[:min(len(ids), s.length-1)], s.tokens.EOS())
 	row := make([]float32, s.length)
 	for i := range row {
-		if row[i] = float32(s.tokens.Pad()); i < len(ids) {
+		if row[i] = float32(s.pad); i < len(ids) {
 			row[i] = float32(ids[i])
 		}
 	}
@@ -55,4 +61,33 @@ func withTrigger(trigger, caption string) string {
 		return trigger
 	}
 	return trigger + ", " + caption
+}
+
+// spell adds a caption to the inputs of a graph that recordText wrote. No words at all are what the denoiser was taught they are: the
+// empty text, or zeros where there are two encoders.
+func (d *denoising) spell(in map[string][]float32, caption string) {
+	for i, s := range d.spellers {
+		ids := s.spell(caption)
+		if i == 0 {
+			in["ids"] = append(in["ids"], ids...)
+			continue
+		}
+		row, said := make([]float32, len(ids)), float32(1)
+		if d.Encoders[i].PoolRow(ids, row); caption == "" {
+			said = 0
+		}
+		in["ids2"], in["pool2"], in["said"] = append(in["ids2"], ids...), append(in["pool2"], row...), append(in["said"], said)
+	}
+}
+
+// recordText records what the denoiser reads of rows texts, and declares its inputs.
+func (d *denoising) recordText(g *compute.Graph, rows int) (states, pooled *compute.Tensor) {
+	n := d.Encoders[0].MaxPositions
+	ids := g.Input("ids", rows, n)
+	if len(d.Encoders) == 1 {
+		return d.Read(ids, nil, nil)
+	}
+	said := g.Input("said", rows, 1, 1)
+	states, pooled = d.Read(ids, g.Input("ids2", rows, n), g.Input("pool2", rows, 1, n))
+	return compute.Mul(states, said), compute.Mul(pooled, compute.Reshape(said, rows, 1))
 }

@@ -32,8 +32,14 @@ type Case struct {
 	Strength        float64            `json:"strength"`
 }
 
-// Dir is models/testdata as seen from a package directly below models.
-const Dir = "../testdata"
+// Dir is models/testdata as seen from the package under test.
+var Dir = func() string {
+	const fromModels, fromApp = "../testdata", "../../models/testdata"
+	if _, err := os.Stat(filepath.Join(fromModels, "goldens.json")); err == nil {
+		return fromModels
+	}
+	return fromApp
+}()
 
 // Load reads a case.
 func Load(t testing.TB, id string) Case {

@@ -22,10 +22,10 @@ func Check(m *catalog.Model) error {
 		part  *catalog.Part
 		build func() error
 	}{
-		{&m.TextEncoder, func() error { _, _, err := newText(m, &m.TextEncoder); return err }},
-		{&m.TextEncoder2, func() error { _, _, err := newText(m, &m.TextEncoder2); return err }},
-		{&m.UNet, func() error { _, _, err := newUNet(m); return err }},
-		{&m.VAE, func() error { _, err := newVAE(m); return err }},
+		{&m.TextEncoder, func() error { _, _, err := newText(m, &m.TextEncoder, nil); return err }},
+		{&m.TextEncoder2, func() error { _, _, err := newText(m, &m.TextEncoder2, nil); return err }},
+		{&m.UNet, func() error { _, _, err := newUNet(m, nil); return err }},
+		{&m.VAE, func() error { _, _, err := newVAE(m); return err }},
 		{&m.ControlNet, func() error { _, err := newControl(m); return err }},
 		{&m.TinyDecoder, func() error { _, err := newTiny(&m.TinyDecoder, true); return err }},
 		{&m.TinyEncoder, func() error { _, err := newTiny(&m.TinyEncoder, false); return err }},

@@ -7,10 +7,8 @@ func (j *job) conditions(in map[string][]float32) {
 	u, rows := j.parts.unet, j.stages.rows()
 	if u.TextTime {
 		in["pooled"] = j.pooled
-		h, w := float32(j.Height), float32(j.Width)
 		for range rows {
-			own := sizes{h, w, 0, 0, h, w}
-			in["sizes"] = append(in["sizes"], own[:]...)
+			in["sizes"] = append(in["sizes"], Sizes(j.Width, j.Height)...)
 		}
 	}
 	if u.GuidanceDim > 0 {

@@ -31,7 +31,7 @@ const extractBatch = 8
 
 // NewExtractor uses the autoencoder of m, which must stay open meanwhile. Pictures are scaled to the size that it was trained at.
 func NewExtractor(dev compute.Device, m *catalog.Model) (*Extractor, error) {
-	v, err := newVAE(m)
+	v, _, err := newVAE(m)
 	if err != nil {
 		return nil, err
 	}

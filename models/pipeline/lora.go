@@ -117,22 +117,22 @@ type conditioned struct {
 	scopes      map[string]*nn.Scope
 }
 
-// newConditioned builds those of a model's networks that have one of the names, or all without names. Its error says what is
-// wrong with each of them.
-func newConditioned(m *catalog.Model, names ...string) (conditioned, error) {
+// newConditioned builds those of a model's networks that have one of the names, or all without names, of the weights that fresh
+// gives or their own. Its error says what is wrong with each of them.
+func newConditioned(m *catalog.Model, fresh origin, names ...string) (conditioned, error) {
 	c := conditioned{scopes: map[string]*nn.Scope{}}
 	wanted := func(name string, p *catalog.Part) bool {
 		return p.Here() && (len(names) == 0 || slices.Contains(names, name))
 	}
 	var errs [3]error
 	if wanted(textEncoder, &m.TextEncoder) {
-		c.text, c.scopes[textEncoder], errs[0] = newText(m, &m.TextEncoder)
+		c.text, c.scopes[textEncoder], errs[0] = newText(m, &m.TextEncoder, fresh)
 	}
 	if wanted(textEncoder2, &m.TextEncoder2) {
-		c.text2, c.scopes[textEncoder2], errs[1] = newText(m, &m.TextEncoder2)
+		c.text2, c.scopes[textEncoder2], errs[1] = newText(m, &m.TextEncoder2, fresh)
 	}
 	if wanted(denoiser, &m.UNet) {
-		c.unet, c.scopes[denoiser], errs[2] = newUNet(m)
+		c.unet, c.scopes[denoiser], errs[2] = newUNet(m, fresh)
 	}
 	return c, together(errs[:]...)
 }

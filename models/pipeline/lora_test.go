@@ -88,7 +88,7 @@ func TestLoRAGoldens(t *testing.T) {
 // TestLoRAOfOriginalNames gives the golden's layers the names of the original layout, as files for Stable Diffusion XL have
 // them, and finds every one again.
 func TestLoRAOfOriginalNames(t *testing.T) {
-	c, err := newConditioned(openGolden(t))
+	c, err := newConditioned(openGolden(t), nil)
 	must(t, err)
 	file := goldentest.Open(t, "lora/kohya.safetensors")
 	networks := c.networks()
@@ -120,7 +120,7 @@ func TestLoRAOfOriginalNames(t *testing.T) {
 
 	values := func(file string) [][]float32 {
 		t.Helper()
-		c, err := newConditioned(openGolden(t))
+		c, err := newConditioned(openGolden(t), nil)
 		must(t, err)
 		var a adapters
 		defer a.close()
@@ -152,7 +152,7 @@ func read(t *testing.T, p *nn.Param) []float32 {
 // TestLoRASwitch adds and removes adapters in one pipeline: without them the picture is what it was, layers that no adapter
 // changes keep their place on the device, and the order of files does not matter.
 func TestLoRASwitch(t *testing.T) {
-	c, err := newConditioned(openGolden(t))
+	c, err := newConditioned(openGolden(t), nil)
 	must(t, err)
 	var a adapters
 	defer a.close()

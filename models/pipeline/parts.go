@@ -24,22 +24,13 @@ type parts struct {
 }
 
 func newParts(m *catalog.Model) (*parts, error) {
-	var missing []string
-	for _, p := range []struct {
-		name string
-		part *catalog.Part
-	}{{"text encoder", &m.TextEncoder}, {"denoiser", &m.UNet}, {"autoencoder", &m.VAE}} {
-		if !p.part.Here() {
-			missing = append(missing, p.name)
-		}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
+	if err := whole(m); err != nil {
+		return nil, err
 	}
 	var p parts
 	var err, other error
-	p.conditioned, err = newConditioned(m)
-	p.vae, other = newVAE(m)
+	p.conditioned, err = newConditioned(m, nil)
+	p.vae, _, other = newVAE(m)
 	if err := together(err, other); err != nil {
 		return nil, err
 	}
@@ -55,16 +46,45 @@ func newParts(m *catalog.Model) (*parts, error) {
 	return &p, p.check(m.Name)
 }
 
+// whole refuses a model that lacks one of the networks that make a picture of words.
+func whole(m *catalog.Model) error {
+	var missing []string
+	for _, p := range []struct {
+		name string
+		part *catalog.Part
+	}{{"text encoder", &m.TextEncoder}, {"denoiser", &m.UNet}, {"autoencoder", &m.VAE}} {
+		if !p.part.Here() {
+			missing = append(missing, p.name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
+}
+
+// origin gives the scope that a network is built in; nil is for those of its file.
+type origin func(p *catalog.Part) *nn.Scope
+
+func (w origin) of(p *catalog.Part, file *nn.Scope) *nn.Scope {
+	if w == nil {
+		return file
+	}
+	return w(p)
+}
+
+func stored(p *catalog.Part) *nn.Scope { return nn.Load(p.File, p.Weights) }
+
 // lacks says that a model has no part of a kind.
 func lacks(m *catalog.Model, what string) error {
 	return fmt.Errorf("the model %s has no %s", m.Name, what)
 }
 
-func newText(m *catalog.Model, p *catalog.Part) (*clip.Model, *nn.Scope, error) {
+func newText(m *catalog.Model, p *catalog.Part, fresh origin) (*clip.Model, *nn.Scope, error) {
 	if !p.Here() {
 		return nil, nil, lacks(m, "text encoder of this number")
 	}
-	s := nn.Load(p.File, p.Weights)
+	s := stored(p)
 	var c clip.Config
 	var err error
 	if p.Config != nil {
@@ -75,16 +95,17 @@ func newText(m *catalog.Model, p *catalog.Part) (*clip.Model, *nn.Scope, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("the model %s: %w", m.Name, err)
 	}
+	s = fresh.of(p, s)
 	text, err := clip.New(s, c)
 	return text, s, err
 }
 
-func newUNet(m *catalog.Model) (*unet.Model, *nn.Scope, error) {
+func newUNet(m *catalog.Model, fresh origin) (*unet.Model, *nn.Scope, error) {
 	p := &m.UNet
 	if !p.Here() {
 		return nil, nil, lacks(m, "denoiser")
 	}
-	s := nn.Load(p.File, p.Weights)
+	s := stored(p)
 	var c unet.Config
 	var err error
 	if p.Config != nil {
@@ -95,6 +116,7 @@ func newUNet(m *catalog.Model) (*unet.Model, *nn.Scope, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("the model %s: %w", m.Name, err)
 	}
+	s = fresh.of(p, s)
 	u, err := unet.New(s, c)
 	return u, s, err
 }
@@ -111,7 +133,7 @@ func pooledWidth(m *catalog.Model) int {
 		}
 		return c.ProjectionDim
 	}
-	c, err := clip.Infer(nn.Load(m.TextEncoder2.File, m.TextEncoder2.Weights), m.TextEncoder2.Overrides)
+	c, err := clip.Infer(stored(&m.TextEncoder2), m.TextEncoder2.Overrides)
 	if err != nil {
 		return 0
 	}
@@ -123,7 +145,7 @@ func newControl(m *catalog.Model) (*unet.Control, error) {
 	if !p.Here() {
 		return nil, lacks(m, "ControlNet")
 	}
-	s := nn.Load(p.File, p.Weights)
+	s := stored(p)
 	var c unet.Config
 	var err error
 	if p.Config != nil {
@@ -137,12 +159,12 @@ func newControl(m *catalog.Model) (*unet.Control, error) {
 	return unet.NewControl(s, c)
 }
 
-func newVAE(m *catalog.Model) (*vae.Model, error) {
+func newVAE(m *catalog.Model) (*vae.Model, *nn.Scope, error) {
 	p := &m.VAE
 	if !p.Here() {
-		return nil, lacks(m, "autoencoder")
+		return nil, nil, lacks(m, "autoencoder")
 	}
-	s := nn.Load(p.File, p.Weights)
+	s := stored(p)
 	var c vae.Config
 	var err error
 	if p.Config != nil {
@@ -151,14 +173,15 @@ func newVAE(m *catalog.Model) (*vae.Model, error) {
 		c, err = vae.Infer(s, p.Overrides)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the model %s: %w", m.Name, err)
+		return nil, nil, fmt.Errorf("the model %s: %w", m.Name, err)
 	}
-	return vae.New(s, c)
+	v, err := vae.New(s, c)
+	return v, s, err
 }
 
 // newTiny builds one half of a tiny autoencoder. Its file may hold the other too, which is built to account for its tensors.
 func newTiny(p *catalog.Part, decoder bool) (*taesd.Coder, error) {
-	s := nn.Load(p.File, p.Weights)
+	s := stored(p)
 	at := taesd.Find(s)
 	var halves [2]*taesd.Coder // encoder, decoder
 	var err error

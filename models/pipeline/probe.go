@@ -178,7 +178,7 @@ func (p *probe) conditioned(m *catalog.Model, component string, o ProbeOptions) 
 	if len(o.LoRAs) == 0 {
 		names = []string{component}
 	}
-	c, err := newConditioned(m, names...)
+	c, err := newConditioned(m, nil, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -377,7 +377,7 @@ func (p *probe) tiny(m *catalog.Model, part *catalog.Part, input, output string)
 }
 
 func (p *probe) vae(m *catalog.Model, encode bool) error {
-	v, err := newVAE(m)
+	v, _, err := newVAE(m)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (x *sdxl) encode(states, pooled string, ids1, ids2 goldentest.Tensor) {
 func (x *sdxl) walk(latents, sizes goldentest.Tensor) {
 	x.t.Helper()
 	const steps, guidance = 5, 6.0
-	networks, err := newConditioned(x.m)
+	networks, err := newConditioned(x.m, nil)
 	must(x.t, err)
 	p := &parts{conditioned: networks}
 	g := compute.NewGraph()

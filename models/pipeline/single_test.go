@@ -21,55 +21,11 @@ import (
 	"atelier/models/vae"
 )
 
-// singleFile writes the case fmt-single-file-safetensors: the file of the original layout that the authors' script made of
-// the golden model. testdata/sd15/single.json says for each of its tensors which of the model's it equals, byte for byte; the
-// eleven others are buffers, of which only names and shapes matter.
+// singleFile writes the golden model's file of the original layout.
 func singleFile(t *testing.T, change func(name string, x checkpoint.Tensor) (checkpoint.Tensor, bool)) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(goldentest.Dir, "sd15/single.json"))
-	must(t, err)
-	var file struct {
-		Tensors map[string][2]json.RawMessage
-		Others  map[string][2]json.RawMessage
-	}
-	must(t, json.Unmarshal(data, &file))
-	parts := map[string]checkpoint.Tensors{
-		"text_encoder": goldentest.Open(t, "sd15/model/text_encoder/model.safetensors"),
-		"unet":         goldentest.Open(t, "sd15/model/unet/diffusion_pytorch_model.safetensors"),
-		"vae":          goldentest.Open(t, "sd15/model/vae/diffusion_pytorch_model.safetensors"),
-	}
-	var list []checkpoint.Tensor
-	for name, v := range file.Tensors {
-		var from string
-		var shape []int
-		must(t, json.Unmarshal(v[0], &from))
-		must(t, json.Unmarshal(v[1], &shape))
-		part, key, _ := strings.Cut(from, "/")
-		x, ok := parts[part].Get(key)
-		if !ok {
-			t.Fatalf("there is no %s", from)
-		}
-		values, err := x.Float32s()
-		must(t, err)
-		list = append(list, checkpoint.NewF16(name, shape, values))
-	}
-	for name, v := range file.Others {
-		var shape []int
-		must(t, json.Unmarshal(v[1], &shape))
-		list = append(list, checkpoint.NewF32(name, shape, make([]float32, compute.Shape(shape).Size())))
-	}
-	if change != nil {
-		var changed []checkpoint.Tensor
-		for _, x := range list {
-			if y, keep := change(x.Name, x); keep {
-				changed = append(changed, y)
-			}
-		}
-		list = changed
-	}
-	slices.SortFunc(list, func(a, b checkpoint.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	path := filepath.Join(t.TempDir(), "sd15.safetensors")
-	must(t, checkpoint.Write(path, list, map[string]string{"modelspec.title": "Fifteen", "modelspec.resolution": "384x384"}))
+	goldentest.WriteSingleFile(t, path, change)
 	return path
 }
 
@@ -219,7 +175,7 @@ func TestQuantisedUNet(t *testing.T) {
 	quantised := 0
 	for _, name := range []string{"unet.gguf", "unet.safetensors"} {
 		m := openSingle(t, filepath.Join(dir, name), catalog.Options{})
-		_, s, err := newUNet(m)
+		_, s, err := newUNet(m, nil)
 		must(t, err)
 		scopes = append(scopes, s)
 		for _, p := range s.Params() {
@@ -257,7 +213,7 @@ func TestPrediction(t *testing.T) {
 	if p := predicted(path, "epsilon"); p != "epsilon" {
 		t.Errorf("the person against the configuration: %s", p)
 	}
-	u, _, err := newUNet(openSingle(t, path, catalog.Options{}))
+	u, _, err := newUNet(openSingle(t, path, catalog.Options{}), nil)
 	must(t, err)
 	if !slices.Equal(u.Heads, []int{4, 4, 4, 4}) {
 		t.Errorf("heads %v", u.Heads)
@@ -305,7 +261,7 @@ func TestBrokenSingleFiles(t *testing.T) {
 	if _, err := NewText2Image(nil, m); err == nil || !strings.Contains(err.Error(), "no text encoder and no autoencoder") {
 		t.Errorf("a denoiser alone gives %v", err)
 	}
-	if _, _, err := newUNet(m); err != nil {
+	if _, _, err := newUNet(m, nil); err != nil {
 		t.Errorf("a denoiser alone: %v", err)
 	}
 	other := filepath.Join(t.TempDir(), "other.safetensors")
@@ -367,7 +323,7 @@ func TestOpenCLIP(t *testing.T) {
 	if m.Pad(1) != 0 {
 		t.Errorf("the second encoder's text is filled up with %d", m.Pad(1))
 	}
-	a, _, err := newText(m, &m.TextEncoder2)
+	a, _, err := newText(m, &m.TextEncoder2, nil)
 	must(t, err)
 	data, err := os.ReadFile(filepath.Join(goldentest.Dir, "sdxl/text_encoder_2/config.json"))
 	must(t, err)

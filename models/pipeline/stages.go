@@ -109,18 +109,28 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 	return out, nil
 }
 
-// recordText encodes the rows of ids, and with a second encoder those of ids2, to states. With two, each gives the state
-// before its last layer, side by side, and the second its pooled state, at the rows that pool2 selects.
+// recordText encodes the rows of ids, and with a second encoder those of ids2, to states and, with two, the pooled state.
 func (p *parts) recordText(g *compute.Graph, s setting) {
 	n, tokens := s.rows(), p.text.MaxPositions
-	first := p.text.Forward(g.Input("ids", n, tokens), nil)
 	if p.text2 == nil {
-		g.Output("states", skipped(p.text, first, s.skip))
+		states, _ := p.read(g.Input("ids", n, tokens), nil, nil, s.skip)
+		g.Output("states", states)
 		return
 	}
-	second := p.text2.Forward(g.Input("ids2", n, tokens), g.Input("pool2", n, 1, tokens))
-	g.Output("states", compute.Concat(-1, penultimate(first), penultimate(second)))
-	g.Output("pooled", second.Projected)
+	states, pooled := p.read(g.Input("ids", n, tokens), g.Input("ids2", n, tokens), g.Input("pool2", n, 1, tokens), s.skip)
+	g.Output("states", states)
+	g.Output("pooled", pooled)
+}
+
+// read gives the states of a text as the denoiser wants them. With two encoders each gives the state before its last layer, side
+// by side, and the second its pooled state, at the rows that pool2 selects.
+func (c *conditioned) read(ids, ids2, pool2 *compute.Tensor, skip int) (states, pooled *compute.Tensor) {
+	first := c.text.Forward(ids, nil)
+	if c.text2 == nil {
+		return skipped(c.text, first, skip), nil
+	}
+	second := c.text2.Forward(ids2, pool2)
+	return compute.Concat(-1, penultimate(first), penultimate(second)), second.Projected
 }
 
 // skipped is the state after the last layer but skip − 1, after the final norm ("clip skip").
