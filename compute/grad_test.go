@@ -35,11 +35,14 @@ func TestKeepRecomputes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dev := range devs {
-		var grads [2][][]float32
-		var bytes [2]int64
-		for k, keep := range []bool{false, true} {
+		var grads [3][][]float32
+		var bytes [3]int64
+		for k, keep := range []string{"", "by hand", "by size"} {
 			g := compute.NewGraph()
-			loss, wrt := chain(g, keep)
+			loss, wrt := chain(g, keep == "by hand")
+			if keep == "by size" {
+				g.KeepStretches(loss, 4)
+			}
 			feed, out := map[string][]float32{"x": wave(64*32, 1)}, map[string][]float32{}
 			for i, d := range compute.Grad(loss, wrt...) {
 				name := wrt[i].Name()
@@ -64,18 +67,18 @@ func TestKeepRecomputes(t *testing.T) {
 		}
 		for i := range grads[0] {
 			for j, want := range grads[0][i] {
-				if grads[1][i][j] != want {
-					t.Fatalf("%s: gradient %d differs at %d: %v, want %v", dev.Name(), i, j, grads[1][i][j], want)
+				if grads[1][i][j] != want || grads[2][i][j] != want {
+					t.Fatalf("%s: gradient %d differs at %d: %v and %v, want %v", dev.Name(), i, j, grads[1][i][j], grads[2][i][j], want)
 				}
 			}
 		}
 		if grads[0][3][7] == 0 {
 			t.Error("gradients are zero")
 		}
-		if bytes[1]*10 > bytes[0]*8 {
-			t.Errorf("%s: slots of %d bytes with few activations kept, %d with all", dev.Name(), bytes[1], bytes[0])
+		if max(bytes[1], bytes[2])*10 > bytes[0]*8 {
+			t.Errorf("%s: slots of %d and %d bytes with few activations kept, %d with all", dev.Name(), bytes[1], bytes[2], bytes[0])
 		}
-		t.Logf("%s: slots of %s, %s with few activations kept", dev.Name(), compute.FormatBytes(bytes[0]), compute.FormatBytes(bytes[1]))
+		t.Logf("%s: slots of %s, %s and %s with few activations kept", dev.Name(), compute.FormatBytes(bytes[0]), compute.FormatBytes(bytes[1]), compute.FormatBytes(bytes[2]))
 	}
 }
 

@@ -218,6 +218,9 @@ func (s *stage) begin(ctx context.Context) error {
 	if err := s.trainer.Prepare(ctx); err != nil {
 		return err
 	}
+	if n := s.trainer.Stretches(); n > 0 {
+		s.warn(fmt.Errorf("%s has no room for all activations at once, so the forward pass is computed twice, in %d stretches: steps take about a third longer", s.dev.Name(), n))
+	}
 	s.tell(Event{What: EventStart, Message: fmt.Sprintf("%d pictures, %d for validation, %d steps", len(s.train.Items), s.heldCount(), s.target)})
 	if s.trainer.Steps() > 0 {
 		s.saved = time.Now()

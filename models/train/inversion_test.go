@@ -9,7 +9,6 @@ import (
 	"atelier/models/goldentest"
 	"atelier/models/nn"
 	"atelier/models/train"
-	"atelier/models/unet"
 )
 
 // TestInversion trains the vectors of two tokens; the others, which the same loss reads, stay.
@@ -74,54 +73,4 @@ func TestInversion(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}
-}
-
-// TestUNetKeepsLess: with only the blocks' results kept, a U-Net's gradients are the same to the bit, and the plan is smaller.
-func TestUNetKeepsLess(t *testing.T) {
-	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
-		var grads [2]map[string][]float32
-		var bytes [2]int64
-		for k, keep := range []bool{false, true} {
-			s := nn.Initialise(4)
-			m, err := unet.New(s, unetConfig())
-			if err != nil {
-				t.Fatal(err)
-			}
-			g, feed := compute.NewGraph(), map[string][]float32{"t": {10, 900}}
-			for name, n := range map[string]int{"x": 2 * 32 * 32 * 4, "noise": 2 * 32 * 32 * 4, "ctx": 2 * 5 * 12} {
-				for i := range n {
-					feed[name] = append(feed[name], float32(math.Sin(float64(i*len(name)))))
-				}
-			}
-			watch := func(_ string, x *compute.Tensor) {
-				if keep {
-					g.Keep(x)
-				}
-			}
-			y := m.Forward(g.Input("x", 2, 32, 32, 4), g.Input("t", 2), g.Input("ctx", 2, 5, 12), watch)
-			loss := nn.MSE(y, g.Input("noise", 2, 32, 32, 4))
-			var wrt []*compute.Tensor
-			for _, p := range s.Params() {
-				wrt = append(wrt, p.InGraph(g))
-			}
-			for i, d := range compute.Grad(loss, wrt...) {
-				g.Output(s.Params()[i].Name, compute.SumSquares(d, false))
-			}
-			plan, err := g.Compile(dev.Limits())
-			if err != nil {
-				t.Fatal(err)
-			}
-			bytes[k] = plan.SlotBytes()
-			grads[k] = goldentest.RunFlat(t, dev, g, feed)
-		}
-		for name, v := range grads[0] {
-			if got := grads[1][name][0]; got != v[0] {
-				t.Errorf("%s: %v, want %v", name, got, v[0])
-			}
-		}
-		if bytes[1]*10 > bytes[0]*9 {
-			t.Errorf("slots of %d bytes, %d with all activations kept", bytes[1], bytes[0])
-		}
-		t.Logf("slots of %s, %s with the blocks' results alone", compute.FormatBytes(bytes[0]), compute.FormatBytes(bytes[1]))
-	})
 }

@@ -85,11 +85,12 @@ type Trainer struct {
 	params []*trained
 	steps  int // done
 
-	batch    map[int]*loaded    // of a step, by variant
-	apply    *loaded            // nil where a step is one batch
-	eval     [2]map[int]*loaded // without and with averages
-	values   *loaded            // reads variables
-	restored *restored          // what variables start from until the device has them; nil without
+	stretches int                // of the forward pass that are computed twice; 0 for none
+	batch     map[int]*loaded    // of a step, by variant
+	apply     *loaded            // nil where a step is one batch
+	eval      [2]map[int]*loaded // without and with averages
+	values    *loaded            // reads variables
+	restored  *restored          // what variables start from until the device has them; nil without
 }
 
 // loaded is a plan on the device.
@@ -216,23 +217,17 @@ func (t *Trainer) prepare(ctx context.Context, variant int) error {
 	if t.batch[variant] != nil {
 		return nil
 	}
-	g := compute.NewGraph()
-	loss, wrt := t.forward(g, true, false, variant)
-	grads := compute.Grad(loss, wrt...)
-	if t.config.Accumulate == 1 {
-		t.update(g, wrt, grads)
-	} else {
-		coefficients := g.Input(inSum, 4)
-		for i, p := range t.params {
-			compute.Accumulate(p.in(g, " sum", p.sum), grads[i], coefficients)
-		}
+	batch, err := t.load(ctx, t.record(variant))
+	var full *compute.MemoryError
+	for t.stretches < mostStretches && errors.As(err, &full) {
+		t.stretches = max(2*t.stretches, 2)
+		batch, err = t.load(ctx, t.record(variant))
 	}
-	batch, err := t.load(ctx, g)
 	if err != nil {
 		return err
 	}
 	if t.config.Accumulate > 1 && t.apply == nil {
-		g = compute.NewGraph()
+		g := compute.NewGraph()
 		var values, sums []*compute.Tensor
 		for _, p := range t.params {
 			values, sums = append(values, p.in(g, "", p.value)), append(sums, p.in(g, " sum", p.sum))
@@ -250,6 +245,30 @@ func (t *Trainer) prepare(ctx context.Context, variant int) error {
 	t.forget() // the device has what was restored
 	return nil
 }
+
+// mostStretches bounds the attempts to save memory: beyond it, what is kept for them takes more than they save.
+const mostStretches = 64
+
+// record makes the graph of a batch.
+func (t *Trainer) record(variant int) *compute.Graph {
+	g := compute.NewGraph()
+	loss, wrt := t.forward(g, true, false, variant)
+	g.KeepStretches(loss, t.stretches)
+	grads := compute.Grad(loss, wrt...)
+	if t.config.Accumulate == 1 {
+		t.update(g, wrt, grads)
+		return g
+	}
+	coefficients := g.Input(inSum, 4)
+	for i, p := range t.params {
+		compute.Accumulate(p.in(g, " sum", p.sum), grads[i], coefficients)
+	}
+	return g
+}
+
+// Stretches is how many parts of the forward pass are computed twice, one at a time, since the device has no room for all of its activations
+// (Chen et al. 2016); 0 where it has. It is known after Prepare.
+func (t *Trainer) Stretches() int { return t.stretches }
 
 // unload closes the plans of variants other than 0, which keeps the variables on the device, and reports whether there were any.
 func (t *Trainer) unload() bool {
