@@ -181,7 +181,15 @@ func (s *studio) offer(name, path string) string {
 	for i := 2; taken(own); i++ {
 		own = fmt.Sprintf("%s (%d)", name, i)
 	}
-	_, err := os.Stat(filepath.Join(path, "model_index.json"))
-	s.models = append(s.models, choice{info: pipeline.ModelInfo{Name: own}, path: path, base: err == nil})
+	s.models = append(s.models, choice{info: pipeline.ModelInfo{Name: own}, path: path, base: wholeModel(path)})
 	return own
+}
+
+// wholeModel tells a file of a whole model, and a folder of its parts, from a folder of one network.
+func wholeModel(path string) bool {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		_, err = os.Stat(filepath.Join(path, "model_index.json"))
+	}
+	return err == nil
 }

@@ -25,7 +25,7 @@ import (
 // TrainingFolder is where runs that the window begins are kept.
 func (s *studio) TrainingFolder() string { return filepath.Join(xdg.DataHome, "atelier", "training") }
 
-// Bases lists what training can start from: the built-in model, and folders of models.
+// Bases lists what training can start from: the built-in model, and whole models of the list.
 func (s *studio) Bases() []ui.Named {
 	out := []ui.Named{{ID: assets.StickerName, Label: assets.StickerName}}
 	s.mu.Lock()
