@@ -16,6 +16,7 @@ import (
 
 // families are the kinds of models that can be adapted, each by what makes a small one.
 var families = map[string]func(t *testing.T) string{
+	"a folder": func(t *testing.T) string { return smallModel(t) },
 	"one file": func(t *testing.T) string {
 		path := filepath.Join(t.TempDir(), "fifteen.safetensors")
 		goldentest.WriteSingleFile(t, path, nil)
@@ -83,7 +84,8 @@ func TestAdaptersOfEveryFamily(t *testing.T) {
 				path := base(t)
 				r := recipe(t, kind, path, pictures(t, 2))
 				r.Train.Steps, r.Train.Rate, r.Data.Validation, r.Data.Width, r.Data.Height = 2, 0.05, number(0), 64, 128
-				r.Samples.Prompts, r.Samples.CFG, r.LoRA.TextTargets = []string{"a red ball"}, 5, []string{"q_proj", "mlp.fc1"}
+				r.Samples.Prompts, r.Samples.CFG = []string{"a red ball"}, 5
+				r.LoRA.Targets, r.LoRA.TextTargets = []string{"to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.2", "conv1"}, []string{"q_proj", "mlp.fc1"}
 				if kind == "textual_inversion" {
 					r.Train.Rate, r.Inversion.Vectors, r.Samples.Prompts = 1, 2, []string{"a <toy> ball"}
 				}

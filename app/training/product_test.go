@@ -128,69 +128,6 @@ func generates(t *testing.T, folder string) {
 	}
 }
 
-// TestLoRAIsTakenUp draws with the base model, without the product and with it, as the image workspace does: with it, the picture is
-// that which training showed.
-func TestLoRAIsTakenUp(t *testing.T) {
-	base := smallModel(t)
-	r := recipe(t, "lora", base, pictures(t, 4))
-	r.Train.Rate, r.Data.Validation = 0.05, number(0)
-	r.LoRA.Targets, r.LoRA.TextTargets = []string{"to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.2", "conv1"}, []string{"q_proj", "mlp.fc1"}
-	o, err := create(t, r).Train(t.Context(), device(t), Options{})
-	must(t, err)
-	m, err := catalog.Open(base, catalog.Options{})
-	must(t, err)
-	defer m.Close()
-	p, err := pipeline.NewText2Image(device(t), m)
-	must(t, err)
-	defer p.Close()
-	plain := picture(t, p, nil)
-	if d := apart(plain, final(t, o)); d < 5 {
-		t.Errorf("without the LoRA the picture is %v off the sample, hardly anything", d)
-	}
-	if d := apart(picture(t, p, []pipeline.LoRA{{Name: o.Product, Text: 1, UNet: 1}}), final(t, o)); d > 1 {
-		t.Errorf("with the LoRA the picture is %v of 255 off the sample", d)
-	}
-}
-
-// TestWordIsTakenUp teaches the pipeline the word of an inversion, of two vectors: with it, the picture is that which training showed.
-func TestWordIsTakenUp(t *testing.T) {
-	base := smallModel(t)
-	r := recipe(t, "textual_inversion", base, pictures(t, 4))
-	r.Train.Rate, r.Data.Validation, r.Inversion.Vectors, r.Inversion.Initial = 1, number(0), 2, "ball"
-	r.Samples.Prompts = []string{"a red <toy> ball"}
-	o, err := create(t, r).Train(t.Context(), device(t), Options{})
-	must(t, err)
-	f, err := checkpoint.Open(o.Product)
-	must(t, err)
-	defer f.Close()
-	word, _ := f.Get("<toy>")
-	vectors, err := word.Float32s()
-	must(t, err)
-	m, err := catalog.Open(base, catalog.Options{})
-	must(t, err)
-	defer m.Close()
-	p, err := pipeline.NewText2Image(device(t), m)
-	must(t, err)
-	defer p.Close()
-	must(t, p.Learn("<toy>", vectors))
-	if d := apart(draw1(t, p, r.Samples.Prompts[0], nil), final(t, o)); d > 1 {
-		t.Errorf("with the word the picture is %v of 255 off the sample", d)
-	}
-}
-
-// picture draws what the recipes' sample shows.
-func picture(t *testing.T, p *pipeline.Text2Image, loras []pipeline.LoRA) *image.NRGBA {
-	t.Helper()
-	return draw1(t, p, "a red ball", loras)
-}
-
-func draw1(t *testing.T, p *pipeline.Text2Image, prompt string, loras []pipeline.LoRA) *image.NRGBA {
-	t.Helper()
-	res, err := p.Run(t.Context(), pipeline.Request{Prompt: prompt, Seed: 1, Steps: 2, LoRAs: loras}, nil)
-	must(t, err)
-	return res.Images[0]
-}
-
 // final is the sample that was drawn with the product.
 func final(t *testing.T, o *Outcome) *image.NRGBA {
 	t.Helper()
@@ -220,7 +157,7 @@ func draws(t *testing.T, o *Outcome, sampler string) {
 	p, err := pipeline.NewText2Image(device(t), m)
 	must(t, err)
 	defer p.Close()
-	if d := apart(picture(t, p, nil), final(t, o)); p.Info().Sampler != sampler || m.Name != "toy" || d > 2 {
+	if d := apart(drawn(t, p, pipeline.Request{Prompt: "a red ball", Seed: 1, Steps: 2}), final(t, o)); p.Info().Sampler != sampler || m.Name != "toy" || d > 2 {
 		t.Errorf("sampler %s, name %s, %v of 255 off the sample", p.Info().Sampler, m.Name, d)
 	}
 }
