@@ -101,3 +101,15 @@ func (a Act) Slope(x float64) float64 {
 	}
 	return 1
 }
+
+// epilogueOperands are the bias and the residual of a product or a convolution, nil where absent.
+func epilogueOperands(n *Tensor, hasBias, hasResidual bool) (bias, residual *Tensor) {
+	rest := n.In[2:]
+	if hasBias {
+		bias, rest = rest[0], rest[1:]
+	}
+	if hasResidual {
+		residual = rest[0]
+	}
+	return bias, residual
+}

@@ -171,22 +171,10 @@ func convShape(n *Tensor) (Shape, error) {
 	return s, nil
 }
 
-// operands are the bias and the residual, nil where absent.
-func (at *ConvAttr) operands(n *Tensor) (bias, residual *Tensor) {
-	rest := n.In[2:]
-	if at.Bias {
-		bias, rest = rest[0], rest[1:]
-	}
-	if at.Residual {
-		residual = rest[0]
-	}
-	return bias, residual
-}
-
 func convRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 	at := n.Attr.(*ConvAttr)
 	g, _ := convGeometry(n)
-	biasT, residualT := at.operands(n)
+	biasT, residualT := epilogueOperands(n, at.Bias, at.Residual)
 	x, w := in[0], in[1]
 	for i := lo; i < hi; i++ {
 		co, wo, ho, b := i%g.co, i/g.co%g.wo, i/g.co/g.wo%g.ho, i/g.co/g.wo/g.ho
@@ -241,7 +229,7 @@ func convVJP(n, dy *Tensor) []*Tensor {
 	at := n.Attr.(*ConvAttr)
 	g, _ := convGeometry(n)
 	x, w := n.In[0], n.In[1]
-	bias, residual := at.operands(n)
+	bias, residual := epilogueOperands(n, at.Bias, at.Residual)
 	dp := dy
 	if at.Act != ActNone {
 		pre := Conv2D(x, w, ConvOpts{Stride: at.Stride, Dilation: at.Dilation, Pad: at.Pad, Groups: at.Groups, Bias: bias})

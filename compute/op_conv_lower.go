@@ -5,7 +5,7 @@ package compute
 func convLower(n *Tensor, lw *Lowering) []Launch {
 	at := n.Attr.(*ConvAttr)
 	g, _ := convGeometry(n)
-	bias, residual := at.operands(n)
+	bias, residual := epilogueOperands(n, at.Bias, at.Residual)
 	single := at.Groups == 1 && g.kh*g.kw == 1 && at.Stride == [2]int{1, 1} && at.Pad == [4]int{}
 	t := tile{
 		parts: at.Groups, groups: at.Groups, m: g.b * g.ho * g.wo, n: g.co / at.Groups,

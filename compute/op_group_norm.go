@@ -52,25 +52,30 @@ func checkChannels(in []*Tensor, c int) error {
 	return nil
 }
 
+// moments are the mean of a group and one over its deviation; the group is the first width elements of each of rows, c apart.
+func (at *GroupNormAttr) moments(x []float32, rows, width, c int) (mean, scale float64) {
+	for r := range rows {
+		for _, v := range x[r*c:][:width] {
+			mean += float64(v)
+		}
+	}
+	mean /= float64(rows * width)
+	squares := 0.0
+	for r := range rows {
+		for _, v := range x[r*c:][:width] {
+			squares += (float64(v) - mean) * (float64(v) - mean)
+		}
+	}
+	return mean, 1 / math.Sqrt(squares/float64(rows*width)+at.Eps)
+}
+
 func groupNormRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 	at, x, c := n.Attr.(*GroupNormAttr), in[0], n.shape.Last()
 	rows, width := n.shape[1:len(n.shape)-1].Size(), c/at.Groups
 	for u := lo; u < hi; u++ {
 		b, first := u/at.Groups, u%at.Groups*width
 		base := b*rows*c + first
-		mean, squares := 0.0, 0.0
-		for r := range rows {
-			for _, v := range x[base+r*c:][:width] {
-				mean += float64(v)
-			}
-		}
-		mean /= float64(rows * width)
-		for r := range rows {
-			for _, v := range x[base+r*c:][:width] {
-				squares += (float64(v) - mean) * (float64(v) - mean)
-			}
-		}
-		scale := 1 / math.Sqrt(squares/float64(rows*width)+at.Eps)
+		mean, scale := at.moments(x[base:], rows, width, c)
 		for r := range rows {
 			for k, v := range x[base+r*c:][:width] {
 				y := (float64(v) - mean) * scale

@@ -1,7 +1,5 @@
 package compute
 
-import "math"
-
 // The gradient of group norm goes in two steps, so that what it sums is summed once: group_norm_moments (x, dy, then gamma and
 // beta) gives [B 4 C], for each channel the group's mean, the reciprocal of its deviation, the sum of dz and that of dz·x̂, where
 // dz = dy·act′(gamma·x̂ + beta); group_norm_grad (x, dy, moments, then gamma and beta) gives the gradient of x.
@@ -31,19 +29,7 @@ func groupNormMomentsRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 	for u := lo; u < hi; u++ {
 		b, first := u/at.Groups, u%at.Groups*width
 		base := b*rows*c + first
-		mean, squares := 0.0, 0.0
-		for r := range rows {
-			for _, v := range x[base+r*c:][:width] {
-				mean += float64(v)
-			}
-		}
-		mean /= float64(rows * width)
-		for r := range rows {
-			for _, v := range x[base+r*c:][:width] {
-				squares += (float64(v) - mean) * (float64(v) - mean)
-			}
-		}
-		scale := 1 / math.Sqrt(squares/float64(rows*width)+at.Eps)
+		mean, scale := at.moments(x[base:], rows, width, c)
 		for k := range width {
 			gamma, beta := at.affine(in[2:], first+k)
 			sum, product := 0.0, 0.0

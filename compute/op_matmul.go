@@ -155,18 +155,6 @@ func matMulShape(n *Tensor) (Shape, error) {
 	return s, nil
 }
 
-// operands are the bias and the residual, nil where absent.
-func (at *MatMulAttr) operands(n *Tensor) (bias, residual *Tensor) {
-	rest := n.In[2:]
-	if at.Bias {
-		bias, rest = rest[0], rest[1:]
-	}
-	if at.Residual {
-		residual = rest[0]
-	}
-	return bias, residual
-}
-
 func matMulRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 	at := n.Attr.(*MatMulAttr)
 	g, _ := matMulGeometry(n)
@@ -214,7 +202,7 @@ func matMulRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 func matMulVJP(n, dy *Tensor) []*Tensor {
 	at := n.Attr.(*MatMulAttr)
 	a, b := n.In[0], n.In[1]
-	bias, residual := at.operands(n)
+	bias, residual := epilogueOperands(n, at.Bias, at.Residual)
 	dp := dy
 	if at.Act != ActNone {
 		dp = at.Act.grad(MatMul(a, b, MatMulOpts{TransA: at.TransA, TransB: at.TransB, Bias: bias}), dy)

@@ -11,7 +11,7 @@ func matMulLower(n *Tensor, lw *Lowering) []Launch {
 	at := n.Attr.(*MatMulAttr)
 	g, _ := matMulGeometry(n)
 	g = g.fold(at.TransA)
-	bias, residual := at.operands(n)
+	bias, residual := epilogueOperands(n, at.Bias, at.Residual)
 	t := tile{
 		shader: "matmul", defines: map[string]string{},
 		parts: Shape(g.lead).Size(), m: g.m, n: g.n,

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"atelier/app/disk"
+
 	"github.com/adrg/xdg"
 )
 
@@ -187,38 +189,14 @@ func (s *Store) flush() {
 	data, err := json.MarshalIndent(s.current, "", "  ")
 	s.mu.Unlock()
 	if err == nil {
-		err = replace(s.path, append(data, '\n'))
+		err = disk.Replace(s.path, append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		err = fmt.Errorf("settings: could not write %s: %v; check the free space and the folder's permissions", s.path, plain(err))
 	}
 	s.mu.Lock()
 	s.err = err
 	s.mu.Unlock()
-}
-
-// replace writes a file whole or not at all.
-func replace(path string, data []byte) error {
-	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("settings: could not make the folder %s: %v; check its permissions", folder, plain(err))
-	}
-	f, err := os.CreateTemp(folder, ".settings-*")
-	if err != nil {
-		return fmt.Errorf("settings: could not write in %s: %v; check its permissions", folder, plain(err))
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("settings: could not write %s: %v; check the free space", path, plain(err))
-	}
-	return nil
 }
 
 // plain drops the operation and path that fs errors repeat.
