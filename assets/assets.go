@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-//go:embed all:sticker all:pixel-faces all:typeface
+//go:embed all:sticker all:palette all:pixel-faces all:typeface
 var files embed.FS
 
 // StickerName is the first built-in model's folder and its name in settings and on the command line.

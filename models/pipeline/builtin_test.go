@@ -3,10 +3,12 @@ package pipeline
 import (
 	"context"
 	"image"
+	"slices"
 	"testing"
 
 	"atelier/assets"
 	"atelier/compute"
+	"atelier/compute/host"
 	"atelier/models/catalog"
 	"atelier/models/goldentest"
 )
@@ -56,6 +58,93 @@ func TestBuiltIn(t *testing.T) {
 			t.Errorf("%.0f %% of the picture is opaque", 100*share)
 		}
 	})
+}
+
+// TestBuiltInGenerators draws with the other models inside the program on both devices: the same seed gives the same picture, another
+// seed another one.
+func TestBuiltInGenerators(t *testing.T) {
+	for name, prompt := range map[string]string{"pixel-faces": "", "typeface": "Hamburg", "palette": "teal"} {
+		t.Run(name, func(t *testing.T) {
+			var first *image.NRGBA
+			goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+				draw := openBuiltIn(t, dev, name)
+				picture := draw(prompt, 5)
+				if first == nil {
+					first = picture
+				} else {
+					compareStickers(t, picture, first)
+				}
+				if again := draw(prompt, 5); !slices.Equal(again.Pix, picture.Pix) {
+					t.Error("the same seed gives another picture")
+				}
+				if other := draw(prompt, 6); slices.Equal(other.Pix, picture.Pix) {
+					t.Error("another seed gives the same picture")
+				}
+			})
+		})
+	}
+}
+
+// openBuiltIn gives what draws with a model inside the program.
+func openBuiltIn(t *testing.T, dev compute.Device, name string) func(prompt string, seed uint64) *image.NRGBA {
+	files, ok := assets.Model(name)
+	if !ok {
+		t.Fatalf("there is no %s", name)
+	}
+	m, err := catalog.OpenFS(files, ".", name)
+	must(t, err)
+	t.Cleanup(func() { m.Close() })
+	p, err := Open(dev, m)
+	must(t, err)
+	t.Cleanup(p.Close)
+	return func(prompt string, seed uint64) *image.NRGBA {
+		r, err := p.Run(context.Background(), Request{Prompt: prompt, Seed: seed}, nil)
+		must(t, err)
+		return r.Images[0]
+	}
+}
+
+// TestPaletteColours asks for palettes by colour words: the first row, the main family of colours, is of that hue, from dark to light; without
+// a word the seed chooses one.
+func TestPaletteColours(t *testing.T) {
+	draw := openBuiltIn(t, newHost(t, host.Options{}), "palette")
+	wanted := map[string]func(r, g, b int) bool{
+		"red":    func(r, g, b int) bool { return r > g+30 && r > b+20 },
+		"green":  func(r, g, b int) bool { return g > r+10 && g > b },
+		"teal":   func(r, g, b int) bool { return g > r+10 && b > r+10 },
+		"blue":   func(r, g, b int) bool { return b > r+20 && b > g },
+		"purple": func(r, g, b int) bool { return b > g+15 && r > g },
+		"yellow": func(r, g, b int) bool { return r > b+30 && g > b+20 },
+	}
+	const seeds = 24
+	for word, is := range wanted {
+		right, rising := 0, 0
+		for seed := range uint64(seeds) {
+			m := draw(word, seed)
+			if m.Rect != image.Rect(0, 0, 256, 256) {
+				t.Fatalf("the picture is %v", m.Rect)
+			}
+			var sum [4]int // of each swatch
+			var r, g, b int
+			for i := range 4 {
+				c := m.NRGBAAt(32+64*i, 32)
+				sum[i] = int(c.R) + int(c.G) + int(c.B)
+				r, g, b = r+int(c.R)/4, g+int(c.G)/4, b+int(c.B)/4
+			}
+			if is(r, g, b) {
+				right++
+			}
+			if sum[3] > sum[0] {
+				rising++
+			}
+		}
+		if right < seeds*3/4 || rising < seeds*3/4 {
+			t.Errorf("of %d %s palettes %d are of that colour and %d rise from dark to light", seeds, word, right, rising)
+		}
+	}
+	if a, b := draw("", 1), draw("", 2); slices.Equal(a.Pix, b.Pix) {
+		t.Error("without a word two seeds give the same palette")
+	}
 }
 
 // compareStickers allows what rounding differs by after twenty steps: on average less than a step of 256, as premultiplied.

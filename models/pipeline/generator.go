@@ -183,7 +183,13 @@ func (t *Generator) spelled() bool {
 	return len(t.net.labels) > 1 && !slices.ContainsFunc(t.net.labels, func(l string) bool { return utf8.RuneCountInString(l) != 1 })
 }
 
-// labels gives the labels that a prompt asks for, one a cell; −1 is a blank, and nil a model without labels.
+// Cells of a picture that are no label's.
+const (
+	blankCell = -1
+	anyCell   = -2 // which label it is, the seed decides
+)
+
+// labels gives the labels that a prompt asks for, one a cell; nil for a model without labels.
 func (t *Generator) labels(prompt string) ([]int, error) {
 	prompt = strings.TrimSpace(prompt)
 	switch {
@@ -191,13 +197,15 @@ func (t *Generator) labels(prompt string) ([]int, error) {
 		return nil, nil
 	case t.spelled():
 		return t.spell(prompt)
+	case prompt == "":
+		return []int{anyCell}, nil
 	}
 	find := func(same func(l string) bool) int { return slices.IndexFunc(t.net.labels, same) }
 	for _, same := range []func(l string) bool{
 		func(l string) bool { return l == prompt },
 		func(l string) bool { return strings.EqualFold(l, prompt) },
 		func(l string) bool {
-			return prompt != "" && slices.Contains(strings.FieldsFunc(strings.ToLower(prompt), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }), strings.ToLower(l))
+			return slices.Contains(strings.FieldsFunc(strings.ToLower(prompt), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }), strings.ToLower(l))
 		},
 	} {
 		if i := find(same); i >= 0 {
@@ -379,6 +387,9 @@ func (t *Generator) one(ctx context.Context, r Request, seed uint64, labels []in
 	}
 	if len(t.net.labels) > 0 {
 		for _, l := range labels {
+			if l == anyCell {
+				l = int(seed % uint64(len(t.net.labels)))
+			}
 			in["label"] = append(in["label"], float32(max(l, 0)))
 		}
 	}
@@ -394,7 +405,7 @@ func (t *Generator) one(ctx context.Context, r Request, seed uint64, labels []in
 	for k := range cells {
 		for y := range s {
 			row := side[(y*cells+k)*s*c:][:s*c]
-			if labels != nil && labels[k] < 0 {
+			if labels != nil && labels[k] == blankCell {
 				for i := range row {
 					row[i] = t.blank()
 				}
