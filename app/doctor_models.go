@@ -51,7 +51,7 @@ func modelNeeds(e *engine.Engine, m machine) []need {
 		return list
 	}
 	for _, x := range store.Entries() {
-		if x.Kind == modelstore.Checkpoint && x.Usable() && x.Memory.Bytes > 0 {
+		if x.Whole() && x.Usable() && x.Memory.Bytes > 0 {
 			add(need{Name: x.Name, Path: x.Path, Peak: x.Memory.Bytes, Least: x.Memory.Least})
 		}
 	}

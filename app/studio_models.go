@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"atelier/app/modelstore"
-	"atelier/models/catalog"
 	"atelier/models/pipeline"
 	"atelier/ui"
 )
@@ -94,14 +93,10 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
 			folders[kind] = append(folders[kind], dir)
 		}
-		if e.Kind == modelstore.Checkpoint && e.Usable() {
+		if e.Whole() && e.Usable() {
 			here[e.Path] = true
 			s.offer(e.Name, e.Path)
 		}
-	}
-	for _, path := range s.generators(here) {
-		here[path] = true
-		s.offer(filepath.Base(path), path)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,28 +124,6 @@ func (s *studio) Adapters() []ui.Named {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.adapters
-}
-
-// generators finds the small models of the studio's own folder that make a picture in one step, which other programs have no name for.
-func (s *studio) generators(known map[string]bool) []string {
-	configs, err := filepath.Glob(filepath.Join(s.store.Own(), "checkpoints", "*", "config.json"))
-	if err != nil {
-		return nil // the folder's name has characters of a pattern
-	}
-	var out []string
-	for _, config := range configs {
-		path := filepath.Dir(config)
-		if known[path] {
-			continue
-		}
-		if m, err := catalog.Open(path, catalog.Options{}); err == nil {
-			if m.Generator.Here() {
-				out = append(out, path)
-			}
-			m.Close()
-		}
-	}
-	return out
 }
 
 // NameOf is the name under which a model is in the list.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -167,6 +168,7 @@ func TestModelsFollowTheStore(t *testing.T) {
 	s.SetEntries([]modelstore.Entry{
 		{Name: "sticker", Path: "/a/sticker", Kind: modelstore.Checkpoint},
 		{Name: "broken", Path: "/a/broken.ckpt", Kind: modelstore.Checkpoint, Problem: "it is cut short"},
+		{Name: "faces", Path: "/a/faces", Kind: modelstore.Generator},
 		{Name: "soft", Path: "/b/soft.safetensors", Kind: modelstore.LoRA, Card: modelstore.Card{Triggers: []string{"softly"}}},
 		{Name: "word", Path: "/c/word.pt", Kind: modelstore.Embedding},
 	})
@@ -174,7 +176,7 @@ func TestModelsFollowTheStore(t *testing.T) {
 	for _, m := range s.Models() {
 		names = append(names, m.Name)
 	}
-	if len(names) != 2 || names[0] != "sticker" || names[1] != "sticker (2)" {
+	if !slices.Equal(names, []string{"sticker", "sticker (2)", "faces"}) {
 		t.Errorf("models %q", names)
 	}
 	if name, ok := s.NameOf("/a/sticker"); !ok || name != "sticker (2)" {

@@ -12,9 +12,11 @@ import (
 // Kind is what a model file is for.
 type Kind string
 
-// The kinds of models. A checkpoint is a whole model; the others are parts or helpers of one.
+// The kinds of models. A checkpoint is a whole model, a generator a small one that makes pictures in one step, as training here makes them; the
+// others are parts or helpers of one.
 const (
 	Checkpoint  Kind = "checkpoint"
+	Generator   Kind = "generator"
 	UNet        Kind = "unet"
 	VAE         Kind = "vae"
 	TextEncoder Kind = "text_encoder"
@@ -29,7 +31,7 @@ const (
 
 // Kinds lists all kinds in the order of a menu.
 func Kinds() []Kind {
-	return []Kind{Checkpoint, UNet, VAE, TextEncoder, LoRA, ControlNet, Upscaler, Embedding, TAESD, LLM, Unknown}
+	return []Kind{Checkpoint, Generator, UNet, VAE, TextEncoder, LoRA, ControlNet, Upscaler, Embedding, TAESD, LLM, Unknown}
 }
 
 // Families that models belong to. Those that this program does not run have names of their own, as the file tells.
@@ -93,6 +95,9 @@ type Hashes struct {
 
 // Usable reports whether this version can work with the model.
 func (e *Entry) Usable() bool { return e.Problem == "" && e.Kind != LLM && e.Kind != Unknown }
+
+// Whole reports whether the model makes pictures by itself.
+func (e *Entry) Whole() bool { return e.Kind == Checkpoint || e.Kind == Generator }
 
 // Query picks entries out of a list. Zero values pick all.
 type Query struct {

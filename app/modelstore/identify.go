@@ -12,6 +12,9 @@ import (
 
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
+	"atelier/models/cvae"
+	"atelier/models/flow"
+	"atelier/models/gan"
 	"atelier/models/pipeline"
 )
 
@@ -151,7 +154,7 @@ func (s *Store) inspect(e *Entry) {
 		e.Note = strings.Join(m.Warnings, "; ")
 	}
 	e.Memory = Memory{Bytes: e.Size, Basis: weightsAlone}
-	if !m.TextEncoder.Here() || !m.UNet.Here() || !m.VAE.Here() || e.Problem != "" {
+	if e.Problem != "" || !m.Generator.Here() && (!m.TextEncoder.Here() || !m.UNet.Here() || !m.VAE.Here()) {
 		return
 	}
 	if all, least, err := s.o.Predict(m); err == nil {
@@ -176,7 +179,7 @@ func (s *Store) identifyFolder(e *Entry) {
 	}
 	defer m.Close()
 	var weights []checkpoint.Tensors
-	for _, p := range []*catalog.Part{&m.UNet, &m.VAE, &m.TextEncoder, &m.TextEncoder2, &m.ControlNet, &m.TinyDecoder} {
+	for _, p := range []*catalog.Part{&m.UNet, &m.VAE, &m.TextEncoder, &m.TextEncoder2, &m.ControlNet, &m.TinyDecoder, &m.Generator} {
 		if p.Here() {
 			weights = append(weights, p.Weights)
 		}
@@ -204,6 +207,8 @@ func (e *Entry) ofModel(m *catalog.Model) {
 		return ""
 	}
 	switch {
+	case m.Generator.Here():
+		e.Kind, e.Family = Generator, map[string]string{gan.StyleClass: "GAN", cvae.Class: "Variational autoencoder", flow.Class: "Normalising flow"}[m.Generator.Class]
 	case m.UNet.Here() && m.TextEncoder.Here():
 		e.Kind, e.Family = Checkpoint, width(m.UNet)
 	case m.UNet.Here():

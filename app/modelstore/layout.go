@@ -49,7 +49,7 @@ var comfyKinds = []sub{
 
 // ownFolders are the folders of the studio's own folder, which are named as in ComfyUI.
 var ownFolders = map[Kind]string{
-	Checkpoint: "checkpoints", UNet: "diffusion_models", TextEncoder: "text_encoders", VAE: "vae", TAESD: "vae_approx", LoRA: "loras",
+	Checkpoint: "checkpoints", Generator: "checkpoints", UNet: "diffusion_models", TextEncoder: "text_encoders", VAE: "vae", TAESD: "vae_approx", LoRA: "loras",
 	ControlNet: "controlnet", Upscaler: "upscale_models", Embedding: "embeddings", LLM: "llm", Unknown: "other",
 }
 

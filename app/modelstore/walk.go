@@ -172,7 +172,7 @@ func (w *walker) tokenizer(path string) {
 
 // modelFolder takes a folder that is one model as a whole.
 func (w *walker) modelFolder(path, real string, here *listing, p place, link Folder) bool {
-	whole := here.has["model_index.json"]
+	whole := here.has["model_index.json"] || here.has["atelier.json"] && configClass(filepath.Join(path, "generator", "config.json")) != ""
 	if !whole && (!here.has["config.json"] || configClass(filepath.Join(path, "config.json")) == "" || !slices.ContainsFunc(here.names, isComponent)) {
 		return false
 	}

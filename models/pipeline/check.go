@@ -17,6 +17,10 @@ func Check(m *catalog.Model) error {
 		_, err := newParts(m)
 		return err
 	}
+	if m.Generator.Here() {
+		_, err := openVectorNet(m)
+		return err
+	}
 	var problems []string
 	for _, p := range []struct {
 		part  *catalog.Part
@@ -52,6 +56,9 @@ func Check(m *catalog.Model) error {
 // networks on the device at once, and the least with which it can be made, one network at a time with its weights streamed. Nothing
 // is allocated.
 func Predict(m *catalog.Model, lim compute.Limits) (all, least int64, err error) {
+	if m.Generator.Here() {
+		return predictGenerator(m, lim)
+	}
 	p, err := newParts(m)
 	if err != nil {
 		return 0, 0, err

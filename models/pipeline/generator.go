@@ -277,13 +277,32 @@ func (t *Generator) compile(cells int) (*compute.Plan, error) {
 	if t.plan != nil && t.cells == cells {
 		return t.plan, nil
 	}
+	return t.net.compile(cells, t.dev.Limits())
+}
+
+func (n *vectorNet) compile(cells int, lim compute.Limits) (*compute.Plan, error) {
 	g := compute.NewGraph()
-	y, err := t.net.record(g, cells)
+	y, err := n.record(g, cells)
 	if err != nil {
 		return nil, err
 	}
 	g.Output("picture", y)
-	return g.Compile(t.dev.Limits())
+	return g.Compile(lim)
+}
+
+// predictGenerator is Predict for a picture of one cell, which is made with all of the network at once.
+func predictGenerator(m *catalog.Model, lim compute.Limits) (all, least int64, err error) {
+	n, err := openVectorNet(m)
+	if err != nil {
+		return 0, 0, err
+	}
+	lim.MemoryBytes = 0
+	p, err := n.compile(1, lim)
+	if err != nil {
+		return 0, 0, err
+	}
+	all = p.SlotBytes() + p.ParamBytes()
+	return all, all, nil
 }
 
 // Memory is the device memory that a request will hold, in bytes. Nothing is allocated.

@@ -124,7 +124,7 @@ func (w *Workspace) row(e modelstore.Entry) kit.Item {
 	if f := familyText(e); f != "" {
 		parts = append(parts, f)
 	}
-	if e.Memory.Bytes > 0 && e.Kind == modelstore.Checkpoint {
+	if e.Memory.Bytes > 0 && e.Whole() {
 		parts = append(parts, "needs "+kit.Bytes(e.Memory.Bytes))
 	}
 	if e.Licence != "" {
@@ -145,7 +145,7 @@ func iconOf(k modelstore.Kind) kit.Icon {
 	switch k {
 	case modelstore.LoRA, modelstore.Embedding:
 		return kit.IconSpark
-	case modelstore.Checkpoint:
+	case modelstore.Checkpoint, modelstore.Generator:
 		return kit.IconImage
 	}
 	return kit.IconModels
@@ -237,7 +237,7 @@ func notUsed(e modelstore.Entry) string {
 	switch {
 	case e.Problem != "":
 		return "It cannot be used: " + sentence(e.Problem)
-	case slices.Contains([]modelstore.Kind{modelstore.Checkpoint, modelstore.LoRA, modelstore.Embedding}, e.Kind):
+	case e.Whole(), slices.Contains([]modelstore.Kind{modelstore.LoRA, modelstore.Embedding}, e.Kind):
 		return ""
 	case e.Kind == modelstore.LLM:
 		return "This version makes no text."

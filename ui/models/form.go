@@ -180,6 +180,8 @@ func kindLabel(k modelstore.Kind) string {
 	switch k {
 	case modelstore.Checkpoint:
 		return "Checkpoint"
+	case modelstore.Generator:
+		return "Generator"
 	case modelstore.UNet:
 		return "Denoiser"
 	case modelstore.VAE:
