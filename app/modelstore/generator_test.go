@@ -36,7 +36,7 @@ func TestGenerators(t *testing.T) {
 		if e.Kind != Generator || e.Family != want[e.Name] || !e.Usable() || !e.Whole() {
 			t.Errorf("%s is a %s of the family %q: %s", e.Name, e.Kind, e.Family, e.Problem)
 		}
-		if e.Params < 100_000 || e.Memory.Bytes < 2*e.Params || e.Memory.Bytes > 100_000_000 {
+		if e.Params < 100_000 || e.Memory.Bytes < e.Params || e.Memory.Bytes > 100_000_000 {
 			t.Errorf("%s has %d parameters and needs %d bytes", e.Name, e.Params, e.Memory.Bytes)
 		}
 	}
