@@ -27,9 +27,13 @@ type Device struct {
 	pool   *pool
 	spaces chan *gemmSpace // a worker takes one for a task
 
-	loading sync.Mutex // guards params and closed, for as long as decoding takes
+	loading sync.Mutex // guards params, loaded and closed, for as long as decoding takes
 	params  map[paramKey]*param
+	loaded  map[*executable]bool
 	closed  bool
+
+	running sync.Mutex // held by a replay, and after loading by whoever changes what replays work in
+	space   space
 
 	counting   sync.Mutex // guards what is held, briefly
 	used, peak int64
@@ -40,7 +44,7 @@ func New(opts Options) *Device {
 	if opts.Workers <= 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
-	return &Device{opts: opts, pool: newPool(opts.Workers), spaces: newSpaces(opts.Workers), params: map[paramKey]*param{}}
+	return &Device{opts: opts, pool: newPool(opts.Workers), spaces: newSpaces(opts.Workers), params: map[paramKey]*param{}, loaded: map[*executable]bool{}}
 }
 
 // Name is what a person reads.
@@ -88,28 +92,23 @@ func (d *Device) Close() {
 // errClosed answers calls to a device after Close.
 var errClosed = errors.New("host: the device is closed")
 
-// Load decodes the plan's parameters and reserves its slots, as float32 but for the right sides of products, which keep their
+// Load decodes the plan's parameters and makes sure of its slots, as float32 but for the right sides of products, which keep their
 // width. Parameters that do not fit are streamed: see compute.Streamed.
 func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable, error) {
-	elements := slotElements(p)
-	need := int64(0)
-	for _, n := range elements {
-		need += 4 * int64(n)
-	}
-	scratch := scratchElements(p, d.opts.Workers)
-	need += 4 * int64(scratch)
+	e := &executable{device: d, plan: p, elements: slotElements(p), scratch: scratchElements(p, d.opts.Workers)}
+	e.order = compute.SlotOrder(e.elements)
 	d.loading.Lock()
 	defer d.loading.Unlock()
 	if d.closed {
 		return nil, errClosed
 	}
-	slots, uses := need, paramUses(p)
+	space := d.extent(e)
+	need, uses := space.bytes()-d.space.bytes(), paramUses(p)
 	for _, u := range uses {
 		if d.params[u.paramKey] == nil {
 			need += u.bytes()
 		}
 	}
-	e := &executable{device: d, plan: p}
 	used, _ := d.Memory()
 	if limit := d.limit(); limit > 0 && need > limit-used {
 		hold, streams, window, ok := d.chooseStreams(p, uses, need-(limit-used))
@@ -117,14 +116,18 @@ func (d *Device) Load(ctx context.Context, p *compute.Plan) (compute.Executable,
 			return nil, &compute.MemoryError{Device: d.Name(), Need: need, Available: max(limit-used, 0)}
 		}
 		e.streams, e.window = streams, make([]float32, (window+3)/4)
-		slots, uses = slots+window, hold
+		uses = hold
 	}
 	if err := d.acquire(ctx, uses); err != nil {
 		return nil, err
 	}
-	d.hold(slots)
-	e.slotBytes, e.uses = slots, uses
-	e.prepare(elements, make([]float32, scratch))
+	e.uses = uses
+	d.hold(e.windowBytes())
+	d.running.Lock()
+	defer d.running.Unlock()
+	d.resize(space)
+	e.prepare()
+	d.loaded[e] = true
 	return e, nil
 }
 

@@ -4,25 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"atelier/compute"
 )
 
-// executable is a plan with its memory.
+// executable is a plan with where its tensors lie in the device's space.
 type executable struct {
-	device    *Device
-	plan      *compute.Plan
-	slotBytes int64
-	uses      []paramUse
-	streams   map[paramKey]*stream // parameters that replays read anew, where not all fit
-	window    []float32            // that they take turns in
-	inputs    map[string][]float32 // the slots' memory by input
-	outputs   map[string][]float32
-	steps     []step
-
-	mu     sync.Mutex // one replay at a time
-	closed bool
+	device   *Device
+	plan     *compute.Plan
+	elements []int // of each slot
+	order    []int // the slots, the largest first
+	scratch  int   // elements that one node at a time works in beside the slots
+	uses     []paramUse
+	streams  map[paramKey]*stream // parameters that replays read anew, where not all fit
+	window   []float32            // that they take turns in
+	inputs   map[string][]float32 // the slots' memory by input
+	outputs  map[string][]float32
+	steps    []step
+	closed   bool
 }
 
 // step is a node with its operands' and result's memory looked up.
@@ -54,11 +53,17 @@ func slotElements(p *compute.Plan) []int {
 	return n
 }
 
-// prepare reserves the slots and looks up every tensor's memory.
-func (e *executable) prepare(elements []int, scratch []float32) {
-	slots := make([][]float32, len(elements))
-	for i, n := range elements {
-		slots[i] = make([]float32, n)
+// windowBytes is the memory of the window.
+func (e *executable) windowBytes() int64 { return 4 * int64(len(e.window)) }
+
+// forget lets go of the space. The caller holds running, and prepares before it lets others run.
+func (e *executable) forget() { e.inputs, e.outputs, e.steps = nil, nil, nil }
+
+// prepare looks up every tensor's memory. The caller holds loading and running.
+func (e *executable) prepare() {
+	scratch, slots := e.device.space.scratch, make([][]float32, len(e.elements))
+	for place, i := range e.order {
+		slots[i] = e.device.space.slots[place]
 	}
 	values := func(t *compute.Tensor) []float32 {
 		n := t.Shape().Size()
@@ -99,8 +104,8 @@ func (e *executable) Run(ctx context.Context, in, out map[string][]float32) erro
 	if err := compute.CheckRun(e.plan, in, out); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.device.running.Lock()
+	defer e.device.running.Unlock()
 	if e.closed {
 		return errors.New("host: the plan has been closed")
 	}
@@ -130,22 +135,30 @@ func (e *executable) Run(ctx context.Context, in, out map[string][]float32) erro
 	return nil
 }
 
-// Close gives slots and unshared parameters back.
+// Close gives unshared parameters back, and what no other plan needs of the space.
 func (e *executable) Close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	d := e.device
+	d.loading.Lock()
+	defer d.loading.Unlock()
+	d.running.Lock()
+	defer d.running.Unlock()
 	if e.closed {
 		return
 	}
 	e.closed = true
-	e.inputs, e.outputs, e.steps, e.streams, e.window = nil, nil, nil, nil, nil
-	d := e.device
-	d.loading.Lock()
-	defer d.loading.Unlock()
-	if !d.closed {
-		d.hold(-e.slotBytes)
-		d.release(e.uses)
+	window := e.windowBytes()
+	e.forget()
+	e.streams, e.window = nil, nil
+	delete(d.loaded, e)
+	if d.closed {
+		return
 	}
+	before, _ := d.Memory()
+	d.hold(-window)
+	d.release(e.uses)
+	d.resize(d.extent())
+	after, _ := d.Memory()
+	giveBack(before - after)
 }
 
 // fast gives a node's quick way, nil where its definition is what runs.

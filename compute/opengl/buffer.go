@@ -36,23 +36,42 @@ func viewIndex(t compute.DType, width int) int {
 
 // alloc reserves device memory. The caller has checked that it fits the limit; the driver may still refuse.
 func (d *Device) alloc(bytes int64) (*buffer, error) {
+	b := &buffer{}
+	gl.GenBuffers(1, &b.id)
+	if err := d.realloc(b, bytes); err != nil {
+		gl.DeleteBuffers(1, &b.id)
+		return nil, err
+	}
+	return b, nil
+}
+
+// allocated is what alloc takes for so many bytes.
+func allocated(bytes int64) int64 {
 	bytes = max(bytes, 16)
 	if bytes&(bytes-1) == 0 {
 		bytes += 16 // llvmpipe compiles a shader anew where a texture's size is a power of two and was not before
 	}
-	b := &buffer{bytes: bytes}
-	gl.GenBuffers(1, &b.id)
+	return bytes
+}
+
+// realloc gives b another size; what it held is lost. Where the driver refuses, b holds nothing.
+func (d *Device) realloc(b *buffer, bytes int64) error {
+	if bytes = allocated(bytes); b.bytes == bytes {
+		return nil
+	}
 	gl.BindBuffer(gl.COPY_WRITE_BUFFER, b.id)
-	gl.BufferData(gl.COPY_WRITE_BUFFER, int(b.bytes), nil, gl.DYNAMIC_COPY)
-	if err := d.glError("reserving memory"); err != nil {
-		gl.DeleteBuffers(1, &b.id)
-		return nil, err
+	gl.BufferData(gl.COPY_WRITE_BUFFER, int(bytes), nil, gl.DYNAMIC_COPY)
+	err := d.glError("reserving memory")
+	if err != nil {
+		gl.BufferData(gl.COPY_WRITE_BUFFER, 0, nil, gl.DYNAMIC_COPY)
+		bytes = 0
 	}
 	d.mu.Lock()
-	d.used += b.bytes
+	d.used += bytes - b.bytes
 	d.peak = max(d.peak, d.used)
 	d.mu.Unlock()
-	return b, nil
+	b.bytes = bytes
+	return err
 }
 
 // free gives b back. Textures and bindings that name it are forgotten.

@@ -63,6 +63,8 @@ type Device struct {
 	programs map[string]*program
 	failed   map[string]error // programs that do not compile
 	params   map[compute.Source]*param
+	loaded   map[*Executable]bool
+	slots    []*buffer // that loaded plans take turns in, the largest first: see compute.SharedSlots
 	scratch  []float32 // decoded values of a streamed parameter
 	state    glState
 	pending  uintptr // fence of the last chunk of launches; 0 is none
@@ -138,7 +140,7 @@ func open(opts Options, current func() (context, error)) (*Device, error) {
 	d := &Device{
 		opts: opts, source: shaders.Source, files: shaders.MapLog,
 		tasks: make(chan task), stopped: make(chan struct{}),
-		programs: map[string]*program{}, failed: map[string]error{}, params: map[compute.Source]*param{},
+		programs: map[string]*program{}, failed: map[string]error{}, params: map[compute.Source]*param{}, loaded: map[*Executable]bool{},
 	}
 	ready := make(chan error)
 	go d.loop(current, ready)
@@ -305,7 +307,10 @@ func (d *Device) freeAll() {
 	for _, p := range d.programs {
 		gl.DeleteProgram(p.id)
 	}
-	d.params, d.programs = nil, nil
+	for _, b := range d.slots {
+		d.free(b)
+	}
+	d.params, d.programs, d.slots = nil, nil, nil
 	d.mu.Lock()
 	d.used = 0
 	d.mu.Unlock()

@@ -19,7 +19,7 @@ type Executable struct {
 	plan   *compute.Plan
 
 	// The rest belongs to the GL goroutine.
-	slots    []*buffer
+	slots    []*buffer                  // the device's, by the plan's
 	held     []*compute.Tensor          // parameters that stay on the device
 	streams  map[compute.Source]*buffer // the window of each parameter that replays read anew, where not all fit
 	windows  []*buffer
@@ -92,12 +92,13 @@ func (e *Executable) load(ctx stdcontext.Context) error {
 }
 
 func (e *Executable) reserve(windows int, window int64) error {
-	for _, bytes := range e.plan.Slots {
-		b, err := e.device.alloc(bytes)
-		if err != nil {
-			return err
-		}
-		e.slots = append(e.slots, b)
+	e.device.loaded[e] = true
+	if err := e.device.resize(); err != nil {
+		return err
+	}
+	e.slots = make([]*buffer, len(e.plan.Slots))
+	for place, i := range compute.SlotOrder(e.plan.Slots) {
+		e.slots[i] = e.device.slots[place]
 	}
 	return e.reserveWindows(windows, window)
 }
@@ -108,10 +109,9 @@ func (e *Executable) unload() {
 		return
 	}
 	e.loaded = false
-	for _, b := range e.slots {
-		e.device.free(b)
-	}
 	e.slots, e.commands = nil, nil
+	delete(e.device.loaded, e)
+	_ = e.device.resize() // less is never refused
 	for _, b := range e.windows {
 		e.device.free(b)
 	}

@@ -12,7 +12,7 @@ const streamWindows = 2
 // free, and refuses a plan that does not fit even so. It gives the windows' number and bytes.
 func (e *Executable) fit() (windows int, bytes int64, err error) {
 	d := e.device
-	need := e.plan.SlotBytes()
+	need := d.growth(e.plan)
 	for _, t := range e.plan.Params {
 		if d.params[t.Src] == nil {
 			need += t.Bytes()
