@@ -51,8 +51,8 @@ func (a Act) Eval(x float64) float64 {
 	return x
 }
 
-// unary is the activation as a node of its own, which carries the gradient.
-func (a Act) unary(x *Tensor) *Tensor {
+// Apply is the activation as a node of its own, which carries the gradient.
+func (a Act) Apply(x *Tensor) *Tensor {
 	switch a {
 	case ActReLU:
 		return ReLU(x)
@@ -77,7 +77,7 @@ func (a Act) grad(pre, dy *Tensor) *Tensor {
 	if a == ActNone || pre.err != nil {
 		return dy
 	}
-	y := a.unary(pre)
+	y := a.Apply(pre)
 	return y.Op.VJP(y, dy)[0]
 }
 

@@ -38,6 +38,53 @@ func InstanceNorm(x, gamma, beta *Tensor, eps float64) *Tensor {
 	return GroupNorm(x, gamma, beta, x.Dim(-1), eps, ActNone)
 }
 
+// groupMean gives each channel of x [B 1 C] the mean over its group.
+func groupMean(x *Tensor, groups int) *Tensor {
+	if x.err != nil {
+		return x
+	}
+	b, c := x.shape[0], x.shape[2]
+	m := Mean(Reshape(x, b, 1, groups, c/groups), true, 3)
+	return Reshape(BroadcastTo(m, b, 1, groups, c/groups), b, 1, c)
+}
+
+// GroupNormFactors is what GroupNorm of a picture multiplies each channel by and then adds, [B 1 1 C] both, where the picture is
+// given in bands [B h W C] that follow one another. The bands' own means and variances are combined (Chan et al. 1979).
+func GroupNormFactors(bands []*Tensor, gamma, beta *Tensor, groups int, eps float64) (scale, shift *Tensor) {
+	rows := 0
+	for _, x := range append([]*Tensor{gamma, beta}, bands...) {
+		if x.err != nil {
+			return x, x
+		}
+	}
+	b, c := bands[0].shape[0], bands[0].shape.Last()
+	means, own := make([]*Tensor, len(bands)), make([]*Tensor, len(bands))
+	for i, x := range bands {
+		m := Mean(x, true, 1, 2)
+		squares := SumSquares(Sub(x, m), true, 1, 2)
+		means[i], own[i] = Reshape(m, b, 1, c), Reshape(Affine(squares, 1/float64(x.shape[1]*x.shape[2]), 0), b, 1, c)
+		rows += x.shape[1]
+	}
+	var mean, variance *Tensor
+	sum := func(all *Tensor, one *Tensor, i int) *Tensor {
+		one = Affine(one, float64(bands[i].shape[1])/float64(rows), 0)
+		if all == nil {
+			return one
+		}
+		return Add(all, one)
+	}
+	for i, m := range means {
+		mean = sum(mean, m, i)
+	}
+	mean = groupMean(mean, groups)
+	for i := range bands {
+		variance = sum(variance, Add(own[i], Square(Sub(means[i], mean))), i)
+	}
+	scale = Mul(Rsqrt(Affine(groupMean(variance, groups), 1, eps)), gamma)
+	shift = Sub(beta, Mul(mean, scale))
+	return Reshape(scale, b, 1, 1, c), Reshape(shift, b, 1, 1, c)
+}
+
 // L2Normalize divides x by its length along axis, or by eps where that is longer.
 func L2Normalize(x *Tensor, axis int, eps float64) *Tensor {
 	return Div(x, clampBelow(Sqrt(SumSquares(x, true, axis)), eps))

@@ -33,7 +33,7 @@ func init() {
 	opGLU.VJP = func(n, dy *Tensor) []*Tensor {
 		act, x, h := n.Attr.(*GLUAttr).Act, n.In[0], n.shape.Last()
 		value, gate := Slice(x, -1, 0, h), Slice(x, -1, h, 2*h)
-		return []*Tensor{Concat(-1, Mul(dy, act.unary(gate)), act.grad(gate, Mul(dy, value)))}
+		return []*Tensor{Concat(-1, Mul(dy, act.Apply(gate)), act.grad(gate, Mul(dy, value)))}
 	}
 }
 

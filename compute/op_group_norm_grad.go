@@ -104,8 +104,8 @@ func init() {
 			sum, product, factor = Mul(sum, affine[0]), Mul(product, affine[0]), Mul(factor, affine[0])
 		}
 		rows := float64(p.normed.Dim(1))
-		off := Mul(p.scale, Affine(p.groupMean(sum), 1/rows, 0))
-		slope := Mul(p.scale, Affine(p.groupMean(product), 1/rows, 0))
+		off := Mul(p.scale, Affine(groupMean(sum, p.groups), 1/rows, 0))
+		slope := Mul(p.scale, Affine(groupMean(product, p.groups), 1/rows, 0))
 		dx := Sub(Sub(Mul(p.dz, factor), Mul(p.normed, slope)), off)
 		return Reshape(dx, n.shape...)
 	}
@@ -119,24 +119,14 @@ type groupNormPieces struct {
 	normed, dz  *Tensor // [B rows C]
 }
 
-// groupMean gives each channel of x [B 1 C] the mean over its group.
-func (p *groupNormPieces) groupMean(x *Tensor) *Tensor {
-	if x.err != nil {
-		return x
-	}
-	b, c := x.shape[0], x.shape[2]
-	m := Mean(Reshape(x, b, 1, p.groups, c/p.groups), true, 3)
-	return Reshape(BroadcastTo(m, b, 1, p.groups, c/p.groups), b, 1, c)
-}
-
 func composeGroupNorm(n, dy *Tensor, affine []*Tensor) groupNormPieces {
 	at, s := n.Attr.(*GroupNormAttr), n.In[0].shape
 	p := groupNormPieces{groups: at.Groups}
 	x := Reshape(n.In[0], s[0], -1, s.Last())
-	p.mean = p.groupMean(Mean(x, true, 1))
+	p.mean = groupMean(Mean(x, true, 1), p.groups)
 	d := Sub(x, p.mean)
 	squares := Affine(SumSquares(d, true, 1), 1/float64(x.Dim(1)), 0)
-	p.scale = Rsqrt(Affine(p.groupMean(squares), 1, at.Eps))
+	p.scale = Rsqrt(Affine(groupMean(squares, p.groups), 1, at.Eps))
 	p.normed = Mul(d, p.scale)
 	pre := p.normed
 	if at.Affine && at.Act != ActNone {

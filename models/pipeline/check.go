@@ -73,5 +73,6 @@ func Predict(m *catalog.Model, lim compute.Limits) (all, least int64, err error)
 	if err != nil {
 		return 0, 0, err
 	}
-	return st.memory(st.all()...), st.least(), nil
+	st.fit(0)
+	return st.peak(), st.least(), nil
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"image"
@@ -333,13 +334,15 @@ func randomColour(r *rand.Rand) [3]float64 {
 
 // lookSteps chooses the steps after which a preview is decoded, with the small decoder where there is one.
 func (s *stages) lookSteps(steps int) map[int]bool {
-	step := s.denoise.plan.FLOPs()
+	most := 4
 	if s.look != nil {
-		return decodeSteps(steps, step, s.look.plan.FLOPs(), steps)
+		most = steps
 	}
-	const most = 4
-	return decodeSteps(steps, step, s.decode.plan.FLOPs(), most)
+	return decodeSteps(steps, s.denoise.plan.FLOPs(), s.previewer().plan.FLOPs(), most)
 }
+
+// previewer is the stage that decodes previews.
+func (s *stages) previewer() *stage { return cmp.Or(s.look, s.decode) }
 
 // decodeSteps chooses the steps after which a preview is decoded rather than mapped: as many as fit into a twentieth of
 // the work, at most most, spread over the last 60 % of the steps. It gives their numbers, counted from 1.

@@ -137,7 +137,11 @@ func (j *job) prepareWords(ctx context.Context, i int) error {
 		return nil
 	}
 	j.enter("text")
-	return j.encode(ctx, texts)
+	if err := j.encode(ctx, texts); err != nil || j.stages.text.kept {
+		return err
+	}
+	j.enter("load")
+	return j.stages.load(ctx, j.dev)
 }
 
 // enter ends the running phase, adding its time to the account, and begins another; "" ends the last.
@@ -259,7 +263,7 @@ func (j *job) denoise(ctx context.Context, i int) ([]float32, error) {
 	calls := len(times) - first
 	j.total = calls * j.Batch
 	j.picks, j.decoded = nil, false
-	if j.stages.together {
+	if decoder := j.stages.previewer(); decoder.kept {
 		j.picks = j.stages.lookSteps(calls)
 	}
 	for ; c < len(times); c++ {
@@ -384,9 +388,9 @@ func (j *job) look(ctx context.Context, c int, denoised []float32) (*image.NRGBA
 	}
 	h, w := s.h*v.Factor(), s.w*v.Factor()
 	picture := make([]float32, h*w*v.OutChannels)
-	decoder, in := s.decode, j.unscale(last)
+	decoder, in := s.previewer(), j.unscale(last)
 	if s.look != nil {
-		decoder, in = s.look, last // which knows latents of unit variance, and gives [0, 1]
+		in = last // it knows latents of unit variance, and gives [0, 1]
 	}
 	if err := s.run(ctx, j.dev, decoder, map[string][]float32{"latents": in}, map[string][]float32{"picture": picture}); err != nil {
 		return nil, err

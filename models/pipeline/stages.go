@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"atelier/compute"
 	"atelier/models/clip"
@@ -15,6 +16,7 @@ type stage struct {
 	name   string
 	plan   *compute.Plan
 	loaded compute.Executable // nil while the device does not hold it
+	kept   bool               // the device holds it between its turns
 }
 
 // setting is what plans are compiled for.
@@ -45,7 +47,7 @@ type stages struct {
 	upscale               *stage // nil without an upscaler
 	encode                *stage // nil where no picture is given
 	look                  *stage // a small decoder for previews, or nil
-	together              bool   // the device holds all of them at once
+	available             int64  // device memory for all of them; 0 means unknown
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 	streamed              int64  // bytes of weights that a stage reads anew in every replay, where they do not fit; the most of any
 }
@@ -161,12 +163,14 @@ func (p *parts) denoiserInputs(g *compute.Graph, s setting) unet.Inputs {
 	return in
 }
 
-// memory is the device memory of these stages held at once: all slots, and each parameter that they share once.
+// memory is the device memory of these stages held at once: the slots that they take turns in, and each parameter once.
 func (s *stages) memory(list ...*stage) int64 {
-	var n int64
-	seen := map[compute.Source]bool{}
+	var plans []*compute.Plan
 	for _, st := range list {
-		n += st.plan.SlotBytes()
+		plans = append(plans, st.plan)
+	}
+	n, seen := compute.SharedSlotBytes(plans...), map[compute.Source]bool{}
+	for _, st := range list {
 		held := s.held(st)
 		for _, p := range st.plan.Params {
 			if !seen[p.Src] {
@@ -213,42 +217,103 @@ func (s *stages) largest() int64 {
 	return n
 }
 
-// loaded is the memory of the stages that are on the device.
-func (s *stages) loaded() int64 {
-	var list []*stage
-	for _, st := range s.all() {
-		if st.loaded != nil {
-			list = append(list, st)
-		}
-	}
-	return s.memory(list...)
+// loaded lists the stages that are on the device.
+func (s *stages) loaded() []*stage { return s.those(func(st *stage) bool { return st.loaded != nil }) }
+
+// kept lists the stages that the device holds between their turns.
+func (s *stages) kept() []*stage { return s.those(func(st *stage) bool { return st.kept }) }
+
+func (s *stages) those(are func(st *stage) bool) []*stage {
+	return slices.DeleteFunc(s.all(), func(st *stage) bool { return !are(st) })
 }
 
-// fit decides whether the device holds all stages at once or one at a time, if need be with its weights streamed, or refuses all
-// of it before anything is allocated.
+// largeStage is the memory from which on a stage that has one turn in a picture gives way after it: reading it again takes less
+// time than a step of a denoiser of that class.
+const largeStage = 200 << 20
+
+// fit decides which stages the device holds between their turns: the denoiser, whose turns are many, the preview's decoder and
+// those others that are small, as far as there is room. It refuses all before anything is allocated where one alone does not fit,
+// even with its weights streamed.
 func (s *stages) fit(available int64) bool {
-	s.together = available == 0 || s.memory(s.all()...) <= available
-	return s.together || s.largest() <= available || s.least() <= available
+	s.available = available
+	room := true
+	for _, st := range []*stage{s.denoise, s.look, s.decode, s.upscale, s.encode, s.text} {
+		if st == nil {
+			continue
+		}
+		room = room && s.fits(append(s.kept(), st)...)
+		st.kept = room && (st == s.denoise || st == s.look || s.memory(st) < largeStage)
+	}
+	return available == 0 || s.largest() <= available || s.least() <= available
 }
 
-// use gives the stage's executable, loading it if need be, and what to call when done with it.
-func (s *stages) use(ctx context.Context, dev compute.Device, st *stage) (compute.Executable, func(), error) {
-	if st.loaded == nil {
-		if !s.together {
-			s.close()
+// fits reports whether the device holds these stages at once.
+func (s *stages) fits(list ...*stage) bool {
+	return s.available == 0 || s.memory(list...) <= s.available
+}
+
+// peak is the most memory that stages hold at a time in a run for one picture, the text's before others are there.
+func (s *stages) peak() int64 {
+	kept := s.kept()
+	n := s.memory(kept...)
+	for _, st := range s.all() {
+		switch beside := append(slices.Clone(kept), st); {
+		case st.kept:
+		case st != s.text && s.fits(beside...):
+			n = max(n, s.memory(beside...))
+		default:
+			n = max(n, s.memory(st))
 		}
-		exe, err := dev.Load(ctx, st.plan)
-		if err != nil {
-			return nil, nil, stageError(ctx, st, err)
-		}
-		st.loaded = exe
-		s.streamed = max(s.streamed, compute.Streamed(exe))
 	}
-	return st.loaded, func() {
-		if !s.together {
-			s.close()
+	if s.available > 0 {
+		n = min(n, s.available) // more is streamed
+	}
+	return n
+}
+
+// use gives the stage's executable, loading it if need be, and what to call when done with it. Others make room for it.
+func (s *stages) use(ctx context.Context, dev compute.Device, st *stage) (compute.Executable, func(), error) {
+	done := func() {
+		if !st.kept {
+			st.close()
 		}
-	}, nil
+	}
+	if st.loaded != nil {
+		return st.loaded, done, nil
+	}
+	others := s.loaded()
+	if !s.fits(append(others, st)...) {
+		s.close()
+		others = nil
+	}
+	exe, err := dev.Load(ctx, st.plan)
+	var memory *compute.MemoryError
+	if errors.As(err, &memory) && len(others) > 0 { // the device has less room than it said
+		s.close()
+		for _, st := range s.all() {
+			st.kept = false
+		}
+		exe, err = dev.Load(ctx, st.plan)
+	}
+	if err != nil {
+		return nil, nil, stageError(ctx, st, err)
+	}
+	st.loaded = exe
+	s.streamed = max(s.streamed, compute.Streamed(exe))
+	return exe, done, nil
+}
+
+// load puts the stages that are kept on the device.
+func (s *stages) load(ctx context.Context, dev compute.Device) error {
+	for _, st := range s.kept() {
+		_, done, err := s.use(ctx, dev, st)
+		if err != nil {
+			s.close()
+			return err
+		}
+		done()
+	}
+	return nil
 }
 
 // streamedNote says that weights of so many bytes are streamed.
@@ -283,9 +348,13 @@ func (s *stages) run(ctx context.Context, dev compute.Device, st *stage, in, out
 // close gives the device's memory back.
 func (s *stages) close() {
 	for _, st := range s.all() {
-		if st.loaded != nil {
-			st.loaded.Close()
-			st.loaded = nil
-		}
+		st.close()
+	}
+}
+
+func (st *stage) close() {
+	if st.loaded != nil {
+		st.loaded.Close()
+		st.loaded = nil
 	}
 }

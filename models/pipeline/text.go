@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"atelier/compute"
 	"atelier/models/prompt"
 )
 
@@ -73,16 +74,21 @@ func (j *job) encode(ctx context.Context, texts []string) error {
 			rows = append(rows, r)
 		}
 	}
+	exe, done, err := j.stages.use(ctx, j.dev, j.stages.text)
+	if err != nil {
+		return err
+	}
+	defer done()
 	for n := j.stages.rows(); len(rows) > 0; rows = rows[min(n, len(rows)):] {
-		if err := j.encodeRows(ctx, rows[:min(n, len(rows))]); err != nil {
-			return err
+		if err := j.encodeRows(ctx, exe, rows[:min(n, len(rows))]); err != nil {
+			return stageError(ctx, j.stages.text, err)
 		}
 	}
 	return nil
 }
 
 // encodeRows runs the text encoders on as many rows as they take at once, or fewer.
-func (j *job) encodeRows(ctx context.Context, rows []row) error {
+func (j *job) encodeRows(ctx context.Context, exe compute.Executable, rows []row) error {
 	p, n := j.parts, j.stages.rows()
 	tokens, width := p.text.MaxPositions, p.unet.ContextDim[0]
 	states := make([]float32, n*tokens*width)
@@ -101,7 +107,7 @@ func (j *job) encodeRows(ctx context.Context, rows []row) error {
 			p.text2.PoolRow(own, in["pool2"][i*tokens:(i+1)*tokens])
 		}
 	}
-	if err := j.stages.run(ctx, j.dev, j.stages.text, in, out); err != nil {
+	if err := exe.Run(ctx, in, out); err != nil {
 		return err
 	}
 	for i, r := range rows {

@@ -302,13 +302,7 @@ func (t *Text2Image) Memory(r Request) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.together {
-		return s.memory(s.all()...), nil
-	}
-	if available := t.available(); available > 0 {
-		return min(s.largest(), available), nil // more is streamed
-	}
-	return s.largest(), nil
+	return s.peak(), nil
 }
 
 // Warm loads the model for a request, so that a run of the same size starts at once. Small models are also replayed once,
@@ -323,10 +317,13 @@ func (t *Text2Image) Warm(ctx context.Context, r Request) error {
 	if err := t.adapt(r); err != nil {
 		return err
 	}
-	if err := t.prepare(ctx, t.setting(r)); err != nil || !t.stages.together {
+	if err := t.prepare(ctx, t.setting(r)); err != nil {
 		return err
 	}
-	for _, st := range t.stages.all() {
+	if err := t.stages.load(ctx, t.dev); err != nil {
+		return err
+	}
+	for _, st := range t.stages.kept() {
 		if st.plan.FLOPs() > rehearsed {
 			continue
 		}
@@ -368,7 +365,7 @@ func (t *Text2Image) available() int64 {
 	}
 	used, _ := t.dev.Memory()
 	if t.stages != nil {
-		used -= t.stages.loaded()
+		used -= t.stages.memory(t.stages.loaded()...)
 	}
 	return max(limit-max(used, 0), 1)
 }
@@ -389,7 +386,7 @@ func (t *Text2Image) advise(err error, s setting, available int64) error {
 	return err
 }
 
-// prepare makes the device hold the plans of s, in place of those of another setting.
+// prepare takes the plans of s in place of those of another setting, and loads those that are kept.
 func (t *Text2Image) prepare(ctx context.Context, s setting) error {
 	st, err := t.plan(s)
 	if err != nil {
@@ -397,34 +394,16 @@ func (t *Text2Image) prepare(ctx context.Context, s setting) error {
 	}
 	if old := t.stages; st != old {
 		t.stages = st
-		if old != nil && st.together && old.loaded()+st.memory(st.all()...) <= t.dev.Limits().MemoryBytes {
+		if old != nil && st.fits(append(old.loaded(), st.kept()...)...) {
 			defer old.close() // after the new ones are there: parameters in common stay on the device
 		} else if old != nil {
 			old.close()
 		}
 	}
-	if err := t.calibrate(ctx); err != nil || !st.together {
-		return err
+	if err := t.calibrate(ctx); err != nil || !st.text.kept {
+		return err // a text encoder that is not kept has its turn before others are there
 	}
-	return t.loadAll(ctx)
-}
-
-// loadAll puts every stage on the device. Where the device turns out to have less room than it said, stages take turns.
-func (t *Text2Image) loadAll(ctx context.Context) error {
-	for _, st := range t.stages.all() {
-		_, _, err := t.stages.use(ctx, t.dev, st)
-		if err == nil {
-			continue
-		}
-		t.stages.close()
-		var memory *compute.MemoryError
-		if errors.As(err, &memory) {
-			t.stages.together = false
-			return nil
-		}
-		return err
-	}
-	return nil
+	return st.load(ctx, t.dev)
 }
 
 // unscale turns latents of unit variance into what the decoder takes.

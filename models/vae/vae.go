@@ -156,7 +156,7 @@ func newDecoder(s *nn.Scope, c *Config) *coder {
 // Encode maps pictures x [B H W InChannels], values in [−1, 1], to the mean and the log variance, clamped to [−30, 20], of
 // their latents, [B H/f W/f LatentChannels] each, before scaling.
 func (m *Model) Encode(x *compute.Tensor) (mean, logvar *compute.Tensor) {
-	x = m.encoder.finish(m.encoder.shrink(x))
+	x = m.encoder.finish(nn.Whole(m.encoder.shrink(x)))
 	if m.quant != nil {
 		x = m.quant.Forward(x)
 	}
@@ -176,13 +176,13 @@ func (m *Model) Decode(z *compute.Tensor) *compute.Tensor {
 	if m.postQuant != nil {
 		z = m.postQuant.Forward(z)
 	}
-	x := m.decoder.mid.forward(m.decoder.in.Forward(z))
+	x := m.decoder.mid.forward(nn.Whole(z).Conv(m.decoder.in, 1, nil))
 	for _, l := range m.decoder.levels {
 		for _, r := range l.resnets {
 			x = r.forward(x)
 		}
 		if l.resample != nil {
-			x = l.resample.Forward(compute.ResizeNearest(x, 2*x.Dim(1), 2*x.Dim(2)))
+			x = x.Conv(l.resample, 2, nil)
 		}
 	}
 	return m.decoder.finish(x)
@@ -190,20 +190,20 @@ func (m *Model) Decode(z *compute.Tensor) *compute.Tensor {
 
 // shrink is the encoder up to and with its mid block.
 func (c *coder) shrink(x *compute.Tensor) *compute.Tensor {
-	x = c.in.Forward(x)
+	b := nn.Whole(x).Conv(c.in, 1, nil)
 	for _, l := range c.levels {
 		for _, r := range l.resnets {
-			x = r.forward(x)
+			b = r.forward(b)
 		}
 		if l.resample != nil {
-			x = l.resample.Forward(x)
+			b = b.Conv(l.resample, 1, nil)
 		}
 	}
-	return c.mid.forward(x)
+	return c.mid.forward(b).Join()
 }
 
-func (c *coder) finish(x *compute.Tensor) *compute.Tensor {
-	return c.out.Forward(c.norm.Forward(x, compute.ActSiLU))
+func (c *coder) finish(x nn.Bands) *compute.Tensor {
+	return x.Norm(c.norm, compute.ActSiLU).Conv(c.out, 1, nil).Join()
 }
 
 type resnet struct {
@@ -223,12 +223,12 @@ func newResnet(s *nn.Scope, in, out, groups int) *resnet {
 	return r
 }
 
-func (r *resnet) forward(x *compute.Tensor) *compute.Tensor {
-	h := r.conv1.Forward(r.norm1.Forward(x, compute.ActSiLU))
+func (r *resnet) forward(x nn.Bands) nn.Bands {
+	h := x.Norm(r.norm1, compute.ActSiLU).Conv(r.conv1, 1, nil)
 	if r.shortcut != nil {
-		x = r.shortcut.Forward(x)
+		x = x.Each(r.shortcut.Forward)
 	}
-	return r.conv2.Fused(r.norm2.Forward(h, compute.ActSiLU), nil, x)
+	return h.Norm(r.norm2, compute.ActSiLU).Conv(r.conv2, 1, &x)
 }
 
 // attention is self-attention with one head over all pixels.
@@ -264,10 +264,10 @@ func newMid(s *nn.Scope, ch int, c *Config) *mid {
 	return m
 }
 
-func (m *mid) forward(x *compute.Tensor) *compute.Tensor {
+func (m *mid) forward(x nn.Bands) nn.Bands {
 	x = m.first.forward(x)
-	if m.attention != nil {
-		x = m.attention.forward(x)
+	if m.attention != nil { // between all places
+		x = nn.Whole(m.attention.forward(x.Join()))
 	}
 	return m.second.forward(x)
 }
