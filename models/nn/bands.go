@@ -9,14 +9,17 @@ import "atelier/compute"
 type Bands struct {
 	parts []*compute.Tensor
 	then  func(x *compute.Tensor) *compute.Tensor // what is still to be done to each pixel, when its row is asked for; or nil
+	bytes int                                     // of a band, at most
 }
 
-// bandBytes is the size from which on a picture is cut: well below the 128 MiB that all drivers store in one result, and enough
-// that a band's own work is long beside what its edges cost.
-const bandBytes = 32 << 20
+// BandBytes is the size from which on a picture is usually cut: well below the 128 MiB that most drivers store in one result, and
+// enough that a band's own work is long beside what its edges cost.
+const BandBytes = 32 << 20
 
-// Whole is x as it is, cut by the first layer that gives more than a band.
-func Whole(x *compute.Tensor) Bands { return Bands{parts: []*compute.Tensor{x}} }
+// Whole is x as it is, cut by the first layer that reads or gives more than so many bytes.
+func Whole(x *compute.Tensor, bytes int) Bands {
+	return Bands{parts: []*compute.Tensor{x}, bytes: bytes}
+}
 
 // Join is the picture in one.
 func (b Bands) Join() *compute.Tensor { return b.rows(0, b.height()) }
@@ -50,15 +53,21 @@ func (b Bands) rows(first, end int) *compute.Tensor {
 // Each does the same to every pixel, when it is needed.
 func (b Bands) Each(do func(x *compute.Tensor) *compute.Tensor) Bands {
 	if len(b.parts) == 1 && b.then == nil {
-		return Whole(do(b.parts[0]))
+		return Whole(do(b.parts[0]), b.bytes)
 	}
 	before := b.then
-	return Bands{parts: b.parts, then: func(x *compute.Tensor) *compute.Tensor {
+	b.then = func(x *compute.Tensor) *compute.Tensor {
 		if before != nil {
 			x = before(x)
 		}
 		return do(x)
-	}}
+	}
+	return b
+}
+
+// Together does what needs the whole picture at once.
+func (b Bands) Together(do func(x *compute.Tensor) *compute.Tensor) Bands {
+	return Whole(do(b.Join()), b.bytes)
 }
 
 // Norm normalises the picture and applies act.
@@ -81,15 +90,15 @@ func (b Bands) Conv(c *Conv2D, up int, residual *Bands) Bands {
 	kernel := c.Weight.Shape
 	ci, co, k, h, w := kernel[3], kernel[0], kernel[1], b.height()*up, x.Dim(2)*up
 	outH, outW := (h+c.pad[0]+c.pad[1]-k)/c.stride+1, (w+c.pad[2]+c.pad[3]-k)/c.stride+1
-	if 4*x.Dim(0)*max(h*w*ci, outH*outW*co) <= bandBytes {
-		return Whole(c.band(b, up, residual, 0, outH, h, w))
+	if 4*x.Dim(0)*max(h*w*ci, outH*outW*co) <= b.bytes {
+		return Whole(c.band(b, up, residual, 0, outH, h, w), b.bytes)
 	}
-	high := max(bandBytes/(4*x.Dim(0)*max(w*ci*c.stride, outW*co)), 1)
+	high := max(b.bytes/(4*x.Dim(0)*max(w*ci*c.stride, outW*co)), 1)
 	bands := (outH + high - 1) / high
 	if outH == h {
 		bands = max(bands, len(b.parts)) // as a residual is likely to be cut
 	}
-	var out Bands
+	out := Bands{bytes: b.bytes}
 	for i := range bands {
 		out.parts = append(out.parts, c.band(b, up, residual, outH*i/bands, outH*(i+1)/bands, h, w))
 	}

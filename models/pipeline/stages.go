@@ -65,7 +65,8 @@ func (s *stages) all() []*stage {
 // compile makes the plans of a setting. Nothing is allocated on the device.
 func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 	out := &stages{setting: s, wide: !lim.Shaders}
-	z := p.vae.LatentChannels
+	coder := p.vae.Within(lim.StorageBytes)
+	z := coder.LatentChannels
 	for _, b := range []struct {
 		to    **stage
 		name  string
@@ -76,8 +77,8 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 			p.recordText(g, s)
 		}},
 		{&out.encode, "encoder", s.given, func(g *compute.Graph) {
-			f := p.vae.Factor()
-			mean, logvar := p.vae.Encode(g.Input("picture", 1, s.h*f, s.w*f, p.vae.InChannels))
+			f := coder.Factor()
+			mean, logvar := coder.Encode(g.Input("picture", 1, s.h*f, s.w*f, coder.InChannels))
 			g.Output("mean", mean)
 			g.Output("logvar", logvar)
 		}},
@@ -87,7 +88,7 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 			g.Output("prediction", p.unet.Predict(in, nil))
 		}},
 		{&out.decode, "decoder", true, func(g *compute.Graph) {
-			g.Output("picture", p.vae.Decode(g.Input("latents", 1, s.h, s.w, z)))
+			g.Output("picture", coder.Decode(g.Input("latents", 1, s.h, s.w, z)))
 		}},
 		{&out.look, "preview's decoder", p.tiny != nil, func(g *compute.Graph) {
 			g.Output("picture", p.tiny.Forward(g.Input("latents", 1, s.h, s.w, z)))

@@ -81,6 +81,16 @@ type Model struct {
 	Config
 	encoder, decoder *coder
 	quant, postQuant *nn.Linear // nil where absent
+	bandBytes        int        // of a band of what is computed on the way
+}
+
+// Within is the model on a device that stores results of so many bytes; 0 is no limit.
+func (m *Model) Within(bytes int64) *Model {
+	own := *m
+	if bytes > 0 {
+		own.bandBytes = int(min(bytes/2, nn.BandBytes)) // half, for a band is read with the rows beyond its edges
+	}
+	return &own
 }
 
 // coder is the encoder or the decoder.
@@ -103,7 +113,7 @@ type mid struct {
 
 // New takes the autoencoder's tensors from s and reports all that do not fit.
 func New(s *nn.Scope, c Config) (*Model, error) {
-	m := &Model{Config: c, encoder: newEncoder(s.At("encoder"), &c), decoder: newDecoder(s.At("decoder"), &c)}
+	m := &Model{Config: c, bandBytes: nn.BandBytes, encoder: newEncoder(s.At("encoder"), &c), decoder: newDecoder(s.At("decoder"), &c)}
 	if c.QuantConv {
 		m.quant = nn.NewPointwise(s.At("quant_conv"), 2*c.LatentChannels, 2*c.LatentChannels)
 	}
@@ -156,7 +166,7 @@ func newDecoder(s *nn.Scope, c *Config) *coder {
 // Encode maps pictures x [B H W InChannels], values in [−1, 1], to the mean and the log variance, clamped to [−30, 20], of
 // their latents, [B H/f W/f LatentChannels] each, before scaling.
 func (m *Model) Encode(x *compute.Tensor) (mean, logvar *compute.Tensor) {
-	x = m.encoder.finish(nn.Whole(m.encoder.shrink(x)))
+	x = m.encoder.finish(m.encoder.shrink(nn.Whole(x, m.bandBytes)))
 	if m.quant != nil {
 		x = m.quant.Forward(x)
 	}
@@ -167,7 +177,7 @@ func (m *Model) Encode(x *compute.Tensor) (mean, logvar *compute.Tensor) {
 // Features describes pictures x, as Encode takes them, by C numbers each for comparing sets of pictures: the mean over all places of
 // what the encoder's mid block gives, [B C].
 func (m *Model) Features(x *compute.Tensor) *compute.Tensor {
-	return compute.Mean(m.encoder.shrink(x), false, 1, 2)
+	return compute.Mean(m.encoder.shrink(nn.Whole(x, m.bandBytes)).Join(), false, 1, 2)
 }
 
 // Decode maps latents z [B h w LatentChannels], already divided by the scaling factor, to pictures [B h·f w·f OutChannels],
@@ -176,7 +186,7 @@ func (m *Model) Decode(z *compute.Tensor) *compute.Tensor {
 	if m.postQuant != nil {
 		z = m.postQuant.Forward(z)
 	}
-	x := m.decoder.mid.forward(nn.Whole(z).Conv(m.decoder.in, 1, nil))
+	x := m.decoder.mid.forward(nn.Whole(z, m.bandBytes).Conv(m.decoder.in, 1, nil))
 	for _, l := range m.decoder.levels {
 		for _, r := range l.resnets {
 			x = r.forward(x)
@@ -189,17 +199,17 @@ func (m *Model) Decode(z *compute.Tensor) *compute.Tensor {
 }
 
 // shrink is the encoder up to and with its mid block.
-func (c *coder) shrink(x *compute.Tensor) *compute.Tensor {
-	b := nn.Whole(x).Conv(c.in, 1, nil)
+func (c *coder) shrink(x nn.Bands) nn.Bands {
+	x = x.Conv(c.in, 1, nil)
 	for _, l := range c.levels {
 		for _, r := range l.resnets {
-			b = r.forward(b)
+			x = r.forward(x)
 		}
 		if l.resample != nil {
-			b = b.Conv(l.resample, 1, nil)
+			x = x.Conv(l.resample, 1, nil)
 		}
 	}
-	return c.mid.forward(b).Join()
+	return c.mid.forward(x)
 }
 
 func (c *coder) finish(x nn.Bands) *compute.Tensor {
@@ -267,7 +277,7 @@ func newMid(s *nn.Scope, ch int, c *Config) *mid {
 func (m *mid) forward(x nn.Bands) nn.Bands {
 	x = m.first.forward(x)
 	if m.attention != nil { // between all places
-		x = nn.Whole(m.attention.forward(x.Join()))
+		x = x.Together(m.attention.forward)
 	}
 	return m.second.forward(x)
 }

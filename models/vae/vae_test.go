@@ -2,6 +2,7 @@ package vae
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,6 +35,59 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, m)
+	check(t, m.Within(4096))
+}
+
+// TestBands holds coding in bands to be coding of the whole: pictures of uneven height, two at a time, and a plan that has no result
+// as large as the whole's.
+func TestBands(t *testing.T) {
+	m, err := New(nn.Load("vae", goldentest.Open(t, weights)), config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const h, w, limit = 9, 6, 1 << 16
+	f := m.Factor()
+	random := func(r *rand.Rand, n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		return v
+	}
+	r := rand.New(rand.NewPCG(2, 3))
+	z := goldentest.Tensor{Shape: []int{2, m.LatentChannels, h, w}, Data: random(r, 2*m.LatentChannels*h*w)}
+	x := goldentest.Tensor{Shape: []int{2, m.InChannels, h * f, w * f}, Data: random(r, 2*m.InChannels*h*f*w*f)}
+	record := func(m *Model) (*compute.Graph, map[string][]float32) {
+		g, feed := compute.NewGraph(), map[string][]float32{}
+		mean, logvar := m.Encode(goldentest.Input(g, feed, "x", x))
+		g.Output("decode", m.Decode(goldentest.Input(g, feed, "z", z)))
+		g.Output("mean", mean)
+		g.Output("logvar", logvar)
+		return g, feed
+	}
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		g, feed := record(m)
+		want := goldentest.Run(t, dev, g, feed)
+		banded, _ := record(m.Within(limit))
+		for name, got := range goldentest.Run(t, dev, banded, feed) {
+			goldentest.Close(t, name, got, want[name], 2e-5)
+		}
+		largest := func(g *compute.Graph) (n int64) {
+			plan, err := g.Compile(dev.Limits())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range plan.Steps {
+				if s.Node.Op.Name == "conv2d" || s.Node.Op.Name == "mul" || s.Node.Op.Name == "group_norm" {
+					n = max(n, s.Node.Bytes())
+				}
+			}
+			return n
+		}
+		if whole, part := largest(g), largest(banded); part > limit || whole < 4*part {
+			t.Errorf("the largest result of the whole takes %d bytes, in bands %d, allowed %d", whole, part, limit)
+		}
+	})
 }
 
 func check(t *testing.T, m *Model) {
@@ -125,7 +179,7 @@ func TestFeatures(t *testing.T) {
 		g, feed := compute.NewGraph(), map[string][]float32{}
 		x := goldentest.Input(g, feed, "image", in["image"])
 		g.Output("features", m.Features(x))
-		g.Output("block", m.encoder.shrink(x))
+		g.Output("block", m.encoder.shrink(nn.Whole(x, nn.BandBytes)).Join())
 		out := goldentest.Run(t, dev, g, feed)
 		got, block := out["features"], out["block"] // B C h w
 		if len(got.Shape) != 2 || got.Shape[0] != block.Shape[0] || got.Shape[1] != m.Channels[len(m.Channels)-1] || got.Shape[1] != block.Shape[1] {
