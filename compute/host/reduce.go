@@ -35,11 +35,10 @@ func (e *executable) reduce(s step) func() error {
 				s.out[i] = scale * float32(sum(s.in[0][i*reduced:][:reduced], squares))
 			}
 		})
+	case reduced >= 64 && inner <= 1<<14:
+		return e.reduceRows(s, reduced, inner, scale, squares)
 	case squares:
 		return nil
-	}
-	if reduced >= 64 && inner <= 1<<14 {
-		return e.reduceRows(s, reduced, inner, scale)
 	}
 	// Columns are summed side by side: a unit is a run of columns of one outer index.
 	const columns = 64
@@ -67,31 +66,37 @@ func (e *executable) reduce(s step) func() error {
 	})
 }
 
-// reduceRows gives sums of rows: each outer index's rows in pieces, as many whatever the number of cores.
-func (e *executable) reduceRows(s step, reduced, inner int, scale float32) func() error {
+// reduceRows gives sums of rows, or of their squares: each outer index's rows in pieces, as many whatever the number of cores.
+func (e *executable) reduceRows(s step, reduced, inner int, scale float32, squares bool) func() error {
 	outer, pieces := len(s.out)/inner, 1
 	if outer < gradPieces {
 		pieces = min(gradPieces, reduced/32)
 	}
 	each := (reduced + pieces - 1) / pieces
-	totals, spaces := make([]float64, outer*pieces*inner), e.rowSpaces(inner)
+	totals, spaces, zero := make([]float64, outer*pieces*inner), e.rowSpaces(2*inner), make([]float32, inner)
 	work := func(lo, hi int) {
-		part := <-spaces
+		space := <-spaces
+		part, other := space[:inner], space[inner:]
 		for u := lo; u < hi; u++ {
 			total := totals[u*inner:][:inner]
 			clear(total)
 			first := u % pieces * each
 			for last := min(first+each, reduced); first < last; first += normRows {
-				clear(part)
-				for r := first; r < min(first+normRows, last); r++ {
-					vector.Add(part, part, s.in[0][(u/pieces*reduced+r)*inner:][:inner])
+				at, rows := (u/pieces*reduced+first)*inner, min(normRows, last-first)
+				if squares {
+					vector.Moments(other, part, s.in[0][at:][:rows*inner], zero)
+				} else {
+					clear(part)
+					for r := range rows {
+						vector.Add(part, part, s.in[0][at+r*inner:][:inner])
+					}
 				}
 				for k, v := range part {
 					total[k] += float64(v)
 				}
 			}
 		}
-		spaces <- part
+		spaces <- space
 	}
 	return func() error {
 		e.device.pool.each(outer*pieces, 1, work)
