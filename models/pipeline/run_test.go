@@ -321,6 +321,44 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestLargeStagesGiveWay runs a model whose stages count as large: only the denoiser stays on the device, the peak is what was
+// foretold and less than that of all stages, and pictures are the same, also of the next run with other words.
+func TestLargeStagesGiveWay(t *testing.T) {
+	run := func(large int64) (got []*image.NRGBA, b *budget, st *stages) {
+		b = &budget{Device: newHost(t, host.Options{}), limit: 1 << 30, users: map[compute.Source]int{}}
+		p := newSmall(t, b)
+		for i, prompt := range []string{"a horse", "mars"} {
+			req, err := p.Resolve(Request{Prompt: prompt, Width: 96, Height: 96})
+			must(t, err)
+			if i == 0 {
+				st, err = p.parts.compile(b.Limits(), p.setting(req))
+				must(t, err)
+				if st.large = large; !st.fit(b.limit) {
+					t.Fatal("the model does not fit")
+				}
+				p.stages = st
+			}
+			r, err := p.Run(context.Background(), req, nil)
+			must(t, err)
+			got = append(got, r.Images[0])
+			if i == 0 && b.peak != st.peak() {
+				t.Errorf("%d bytes at the peak, %d were foretold", b.peak, st.peak())
+			}
+		}
+		return got, b, st
+	}
+	want, all, _ := run(largeStage)
+	got, one, st := run(1)
+	for i := range want {
+		if !samePixels(got[i], want[i]) {
+			t.Errorf("picture %d differs", i)
+		}
+	}
+	if one.peak >= all.peak || one.used != st.memory(st.denoise) {
+		t.Errorf("%d bytes at the peak, %d with all kept; %d left, the denoiser takes %d", one.peak, all.peak, one.used, st.memory(st.denoise))
+	}
+}
+
 // narrow is a device that stores large results nowhere.
 type narrow struct{ compute.Device }
 

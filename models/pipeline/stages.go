@@ -48,6 +48,7 @@ type stages struct {
 	encode                *stage // nil where no picture is given
 	look                  *stage // a small decoder for previews, or nil
 	available             int64  // device memory for all of them; 0 means unknown
+	large                 int64  // memory from which on a stage that has one turn in a picture gives way after it
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
 	streamed              int64  // bytes of weights that a stage reads anew in every replay, where they do not fit; the most of any
 }
@@ -64,7 +65,7 @@ func (s *stages) all() []*stage {
 
 // compile makes the plans of a setting. Nothing is allocated on the device.
 func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
-	out := &stages{setting: s, wide: !lim.Shaders}
+	out := &stages{setting: s, wide: !lim.Shaders, large: largeStage}
 	coder := p.vae.Within(lim.StorageBytes)
 	z := coder.LatentChannels
 	for _, b := range []struct {
@@ -228,8 +229,8 @@ func (s *stages) those(are func(st *stage) bool) []*stage {
 	return slices.DeleteFunc(s.all(), func(st *stage) bool { return !are(st) })
 }
 
-// largeStage is the memory from which on a stage that has one turn in a picture gives way after it: reading it again takes less
-// time than a step of a denoiser of that class.
+// largeStage is how large a stage with one turn in a picture must be to give way: reading it again then takes less time than a step
+// of a denoiser of that class.
 const largeStage = 200 << 20
 
 // fit decides which stages the device holds between their turns: the denoiser, whose turns are many, the preview's decoder and
@@ -243,7 +244,7 @@ func (s *stages) fit(available int64) bool {
 			continue
 		}
 		room = room && s.fits(append(s.kept(), st)...)
-		st.kept = room && (st == s.denoise || st == s.look || s.memory(st) < largeStage)
+		st.kept = room && (st == s.denoise || st == s.look || s.memory(st) < s.large)
 	}
 	return available == 0 || s.largest() <= available || s.least() <= available
 }
