@@ -29,7 +29,7 @@ type Options struct {
 	Cache  string // the file with what was found in them; "" is atelier/models.json in the cache folder
 	Home   string // where well-known folders of other programs are looked for; "" is the home folder
 
-	// Predict is the memory that a whole model needs, with all networks on the device and with one at a time; nil predicts for
+	// Predict is the memory that a whole model needs at its peak, and with one network at a time and weights streamed; nil predicts for
 	// a usual graphics card.
 	Predict func(m *catalog.Model) (all, least int64, err error)
 }

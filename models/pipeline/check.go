@@ -52,9 +52,8 @@ func Check(m *catalog.Model) error {
 	return nil
 }
 
-// Predict is the device memory in bytes that a whole model needs to make one guided picture of its own size, with all its
-// networks on the device at once, and the least with which it can be made, one network at a time with its weights streamed. Nothing
-// is allocated.
+// Predict is the device memory in bytes that a whole model takes at its peak to make one guided picture of its own size where there
+// is enough, and the least with which it can be made, one network at a time with its weights streamed. Nothing is allocated.
 func Predict(m *catalog.Model, lim compute.Limits) (all, least int64, err error) {
 	if m.Generator.Here() {
 		return predictGenerator(m, lim)
