@@ -177,8 +177,8 @@ func joinHeads(x *Tensor) *Tensor {
 // q [B H Tq' D] and k [B Hk Tk D] give [B H Tq' Tk].
 func attentionWeights(q, k, mask *Tensor, at *AttentionAttr, g attentionGeom, from int) *Tensor {
 	rows := q.Dim(2)
-	folded := Reshape(q, g.b, g.hk, g.h/g.hk*rows, g.d)
-	s := Affine(Reshape(MatMul(folded, k, MatMulOpts{TransB: true}), g.b, g.h, rows, g.tk), at.Scale, 0)
+	folded := Reshape(Affine(q, at.Scale, 0), g.b, g.hk, g.h/g.hk*rows, g.d)
+	s := Reshape(MatMul(folded, k, MatMulOpts{TransB: true}), g.b, g.h, rows, g.tk)
 	if mask != nil {
 		if a := len(mask.shape) - 2; a >= 0 && mask.shape[a] > 1 && rows < g.tq {
 			mask = Slice(mask, a, from, from+rows)

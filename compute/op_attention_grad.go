@@ -140,7 +140,7 @@ func attentionGradParts(n, dy *Tensor) (grads []*Tensor, ds *Tensor) {
 		queries, above := part(q), fold(part(do))
 		p := attentionWeights(queries, k, mask, at, g, from)
 		dp := Reshape(MatMul(above, v, MatMulOpts{TransB: true}), p.shape...)
-		slope := Mul(p, Sub(dp, Sum(Mul(p, dp), true, 3)))
+		slope := newNode(opSoftmaxGrad, nil, p, dp)
 		dqs = append(dqs, Reshape(MatMul(fold(slope), k, MatMulOpts{}), g.b, g.h, count, g.d))
 		dk = MatMul(fold(slope), fold(queries), MatMulOpts{TransA: true, Residual: dk})
 		dv = MatMul(fold(p), above, MatMulOpts{TransA: true, Residual: dv})

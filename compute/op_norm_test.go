@@ -12,7 +12,7 @@ func TestGroupNorm(t *testing.T) { checkOps(t, "group_norm") }
 
 func TestRowNorms(t *testing.T) { checkOps(t, "layer_norm", "rms_norm") }
 
-func TestSoftmax(t *testing.T) { checkOps(t, "softmax") }
+func TestSoftmax(t *testing.T) { checkOps(t, "softmax", "softmax_grad") }
 
 func TestNormMistakes(t *testing.T) {
 	wantMistake(t, "group_norm: 6 channels do not divide into 4 groups", func(g *compute.Graph) *compute.Tensor {

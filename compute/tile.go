@@ -61,12 +61,17 @@ func (t *tile) lower(n *Tensor, lw *Lowering) []Launch {
 		rows = fewRows
 	}
 	shift, direct := laneShift(t.m, t.n, rows, t.tall)
+	direct *= t.parts
 	splits := 1
-	if groups := direct * t.parts; groups < fewGroups {
-		splits = max(min(ceilDiv(fewGroups, groups), t.steps/splitSteps), 1)
+	if direct < fewGroups {
+		splits = max(min(ceilDiv(fewGroups, direct), t.steps/splitSteps), 1)
 	}
 	each := ceilDiv(t.steps, splits)
 	splits = ceilDiv(t.steps, each)
+	direct *= splits
+	if packed := ceilDiv(ceilDiv(t.m, rows)*ceilDiv(t.n, directColumns)*t.parts*splits, directLanes); 10*packed < 9*direct {
+		shift, direct = -1, packed // small results, such as gradients of weights, leave too many invocations idle
+	}
 	shared := ceilDiv(t.m, sharedTile) * ceilDiv(t.n, sharedTile)
 
 	done := splits == 1 && t.whole()
@@ -81,7 +86,7 @@ func (t *tile) lower(n *Tensor, lw *Lowering) []Launch {
 			Int("splits", splits), Int("splitSteps", each), Int("partial", partial), Int("laneShift", shift),
 			Int("pitch", row), Int("groupPitch", group)),
 		Forms: []Form{
-			{Name: "direct", Defines: map[string]string{"TILE_DIRECT": "1", "TILE_M": itoa(rows)}, Groups: lw.Grid(direct * t.parts * splits)},
+			{Name: "direct", Defines: map[string]string{"TILE_DIRECT": "1", "TILE_M": itoa(rows)}, Groups: lw.Grid(direct)},
 			{Name: "shared", Defines: map[string]string{"TILE_SHARED": "1"}, Groups: lw.Grid(shared * t.parts * splits)},
 		},
 	}

@@ -87,7 +87,8 @@ mat4 right(ivec4 at, int step) {
     mat4 v;
     for (int c = 0; c < 4; c++) {
         int k = column_of(4 * step + c);
-        v[c] = k < 0 ? vec4(0.0) : texelFetch(X, at.x + k);
+        vec4 seen = texelFetch(X, at.x + max(k, 0)); // always: software drivers branch round a fetch that is conditional
+        v[c] = k < 0 ? vec4(0.0) : seen;
     }
     return v;
 }

@@ -270,7 +270,7 @@ func sentence(err error) error {
 		line, _ := wrong.Position()
 		what := strings.TrimPrefix(wrong.Error(), "toml: ")
 		if key := strings.Join(wrong.Key(), "."); key != "" {
-			return fmt.Errorf("line %d: the value of %s is not of the kind that is wanted there: %s", line, key, what)
+			return fmt.Errorf("line %d: the value of %s must be %s", line, key, wanted(what))
 		}
 		return fmt.Errorf("line %d cannot be read as TOML: %s", line, what)
 	}
@@ -285,4 +285,22 @@ func (r *Recipe) resolve(dir string) {
 		}
 		*p = filepath.Join(dir, *p)
 	}
+}
+
+// wanted is what a key takes, in words, from what the decoder says of a value of another type.
+func wanted(complaint string) string {
+	_, kind, _ := strings.Cut(complaint, " of type ")
+	switch {
+	case strings.HasPrefix(kind, "[]"):
+		return "a list in square brackets of values such as a new recipe has (train --new)"
+	case strings.HasPrefix(kind, "float"):
+		return "a number, without quotes"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		return "a whole number, without quotes"
+	case kind == "bool":
+		return "true or false, without quotes"
+	case kind == "string":
+		return "a text in quotes"
+	}
+	return "of the kind that a new recipe has (train --new)"
 }

@@ -50,6 +50,11 @@ func gradientCases() []Case {
 			return compute.LayerNorm(in[0], nil, nil, 1e-5)
 		})
 	}
+	for _, s := range [][]int{{1}, {3, 3}, {2, 4, 8}, {5, 63}, {65, 64}, {17, 257}, {3, 1028}} {
+		through("softmax_grad", fmt.Sprint(s), 0, []In{{Shape: s, Scale: 2}, {Shape: s}}, func(in tensors) *compute.Tensor {
+			return compute.Softmax(in[0])
+		})
+	}
 	for _, c := range []struct {
 		b, h, hk, tq, tk, d int
 		causal              bool

@@ -100,22 +100,32 @@ func Open(t testing.TB, name string) checkpoint.Tensors {
 
 // Devices runs the test on both devices. It fails where OpenGL is missing: a device that is not tested is not supported.
 func Devices(t *testing.T, test func(t *testing.T, dev compute.Device)) {
-	t.Run("host", func(t *testing.T) {
-		dev := host.New(host.Options{})
-		defer dev.Close()
-		test(t, dev)
-	})
-	t.Run("opengl", func(t *testing.T) {
-		dev, err := opengl.NewEGL(opengl.Options{CacheDir: cacheDir()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dev.Close()
-		test(t, dev)
-		for _, w := range dev.Warnings() {
-			t.Errorf("the device warns: %s", w)
-		}
-	})
+	t.Run("host", func(t *testing.T) { onHost(t, test) })
+	t.Run("opengl", func(t *testing.T) { onOpenGL(t, test) })
+}
+
+// BenchmarkDevices times on both devices.
+func BenchmarkDevices(b *testing.B, time func(b *testing.B, dev compute.Device)) {
+	b.Run("host", func(b *testing.B) { onHost(b, time) })
+	b.Run("opengl", func(b *testing.B) { onOpenGL(b, time) })
+}
+
+func onHost[T testing.TB](t T, do func(t T, dev compute.Device)) {
+	dev := host.New(host.Options{})
+	defer dev.Close()
+	do(t, dev)
+}
+
+func onOpenGL[T testing.TB](t T, do func(t T, dev compute.Device)) {
+	dev, err := opengl.NewEGL(opengl.Options{CacheDir: cacheDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	do(t, dev)
+	for _, w := range dev.Warnings() {
+		t.Errorf("the device warns: %s", w)
+	}
 }
 
 // cacheDir keeps linked programs between test runs, apart from the person's own.

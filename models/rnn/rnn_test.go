@@ -34,6 +34,36 @@ func weights(t *testing.T, values map[string]goldentest.Tensor) checkpoint.Tenso
 // TestGolden is the case train-lstm-1layer: outputs, last state and all gradients of sum(y·dy).
 func TestGolden(t *testing.T) {
 	all := goldentest.Read(t, "training/lstm_1layer.safetensors")
+	checkGolden(t, Config{Kind: LSTM, Layers: 1}, all, goldentest.LoadTraining(t, "train-lstm-1layer").Tensors)
+}
+
+// TestAsPyTorch is other kinds and depths, made by torch.nn.LSTM, GRU and RNN (PyTorch 1.13) in the same way.
+func TestAsPyTorch(t *testing.T) {
+	for name, c := range map[string]Config{
+		"lstm_2layers_both_ways": {Kind: LSTM, Layers: 2, Bidirectional: true},
+		"lstm_1layer_both_ways":  {Kind: LSTM, Layers: 1, Bidirectional: true},
+		"lstm_3layers_nobias":    {Kind: LSTM, Layers: 3, NoBias: true},
+		"gru_1layer":             {Kind: GRU, Layers: 1},
+		"gru_2layers_both_ways":  {Kind: GRU, Layers: 2, Bidirectional: true},
+		"rnn_tanh_2layers":       {Kind: Tanh, Layers: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, atol := goldentest.Read(t, "../rnn/testdata/"+name+".safetensors"), map[string]float64{}
+			for name, v := range all {
+				most := 0.0
+				for _, x := range v.Data {
+					most = math.Max(most, math.Abs(float64(x)))
+				}
+				atol[strings.TrimPrefix(name, "out.")] = 2e-5 * most
+			}
+			checkGolden(t, c, all, atol)
+		})
+	}
+}
+
+// checkGolden compares a network of 6 inputs and 5 outputs with the golden values of all.
+func checkGolden(t *testing.T, c Config, all map[string]goldentest.Tensor, atol map[string]float64) {
+	c.Input, c.Hidden = 6, 5
 	params, want := map[string]goldentest.Tensor{}, map[string]goldentest.Tensor{}
 	for name, v := range all {
 		if p, ok := strings.CutPrefix(name, "in.param."); ok {
@@ -43,10 +73,9 @@ func TestGolden(t *testing.T) {
 			want[o] = v
 		}
 	}
-	atol := goldentest.LoadTraining(t, "train-lstm-1layer").Tensors
 	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
-		s := nn.Load("lstm", weights(t, params))
-		m, err := New(s, Config{Kind: LSTM, Input: 6, Hidden: 5, Layers: 1})
+		s := nn.Load(string(c.Kind), weights(t, params))
+		m, err := New(s, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +84,9 @@ func TestGolden(t *testing.T) {
 		y, state := m.Forward(x, State{}, nil)
 		g.Output("y", y)
 		g.Output("h_n", state.H)
-		g.Output("c_n", state.C)
+		if c.Kind == LSTM {
+			g.Output("c_n", state.C)
+		}
 		wrt := []*compute.Tensor{x}
 		for _, p := range s.Params() {
 			wrt = append(wrt, p.In(x))

@@ -133,7 +133,7 @@ func (t *Trainer) Restore(path string) (extra map[string]string, err error) {
 	}
 	for k, want := range t.identity() {
 		if have := extra[k]; have != want {
-			return nil, fmt.Errorf("train: %s cannot be resumed here: its %s is %q, and this training's is %q", path, k, have, want)
+			return nil, fmt.Errorf("train: %s cannot be resumed here: its %s is %q, and this training's is %q; set it back, or begin a new run in another folder", path, k, have, want)
 		}
 		delete(extra, k)
 	}
@@ -152,7 +152,7 @@ func (t *Trainer) Restore(path string) (extra map[string]string, err error) {
 			return
 		}
 		if starts[v], err = p.param.From(stored); err != nil {
-			err = fmt.Errorf("train: %s cannot be resumed here: %w", path, err)
+			err = fmt.Errorf("train: %s cannot be resumed here: %w; resume with the recipe that it was trained by, or begin a new run in another folder", path, err)
 		}
 	})
 	if err != nil {

@@ -55,13 +55,20 @@ void put(int base, int n, int split, vec4 v) {
 
 #ifdef TILE_DIRECT
 layout(local_size_x = 8) in;
-uniform int laneShift; // the 8 invocations are 8 >> laneShift tiles high and 1 << laneShift wide
+uniform int laneShift; // the 8 invocations are 8 >> laneShift tiles high and 1 << laneShift wide; -1: 8 tiles in a row, over the ends of columns and parts
 const int BLOCKS = TILE_M / 4;
 
 void main() {
-    int high = (8 >> laneShift) * TILE_M, wide = 16 << laneShift;
+    int shift = max(laneShift, 0), lane = int(gl_LocalInvocationID.x);
+    int g = group_index(), row = lane >> shift, column = lane & ((1 << shift) - 1);
+    int tall = 8 >> shift; // tiles
+    if (laneShift < 0) {
+        g = g * 8 + lane;
+        row = 0;
+        tall = 1;
+    }
+    int high = tall * TILE_M, wide = 16 << shift;
     int down = quotient(rows + high - 1, high), across = quotient(columns + wide - 1, wide);
-    int g = group_index();
     int z = quotient(g, down * across);
     if (z >= parts * splits) {
         return;
@@ -70,9 +77,8 @@ void main() {
     part = quotient(z, splits);
     int split = z - part * splits;
     int panel = quotient(g, down); // neighbours share columns, that is weights
-    int lane = int(gl_LocalInvocationID.x);
-    int m0 = ((g - panel * down) * (8 >> laneShift) + (lane >> laneShift)) * TILE_M;
-    int n0 = ((panel << laneShift) + (lane & ((1 << laneShift) - 1))) * 16;
+    int m0 = ((g - panel * down) * tall + row) * TILE_M;
+    int n0 = ((panel << shift) + column) * 16;
 
     Lines l[BLOCKS], r[2][2];
     ivec4 atL[BLOCKS], atR[2][2];
