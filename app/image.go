@@ -77,13 +77,13 @@ type imageCmd struct {
 	Wildcards       string   `placeholder:"DIR" help:"Folder of text files: __name__ in a prompt becomes a line of name.txt."`
 	Lora            []string `name:"lora" sep:"none" placeholder:"NAME:WEIGHT" help:"Adapter to apply, beside those that the prompt names as <lora:name:weight>; may be repeated."`
 
-	Embedding    []string `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
-	Like         string   `placeholder:"PICTURE" help:"Take what other flags leave out (the prompt where it is empty, seed, size, sampler ...) from what a PNG file says of how it was made."`
-	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder or a file."`
-	ControlImage string   `placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
-	ControlScale float64  `default:"1" help:"With --control: how much it counts, 0-10."`
-	ControlStart float64  `help:"With --control: from which part of the steps on, 0-1."`
-	ControlEnd   float64  `default:"1" help:"With --control: up to which part of the steps, 0-1."`
+	Embedding    []string  `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
+	Like         string    `placeholder:"PICTURE" help:"Take what other flags leave out (the prompt where it is empty, seed, size, sampler ...) from what a PNG file says of how it was made."`
+	Control      []string  `sep:"none" placeholder:"MODEL" help:"ControlNet: a folder or a file. May be repeated: the flags below then count for one each, in the same order."`
+	ControlImage []string  `sep:"none" placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
+	ControlScale []float64 `sep:"none" placeholder:"1" help:"With --control: how much it counts, 0-10."`
+	ControlStart []float64 `sep:"none" placeholder:"0" help:"With --control: from which part of the steps on, 0-1."`
+	ControlEnd   []float64 `sep:"none" placeholder:"1" help:"With --control: up to which part of the steps, 0-1."`
 
 	Init     string  `placeholder:"FILE" help:"Picture to begin from (PNG, JPEG, GIF, BMP, WebP, or tensor \"image01\", B C H W in 0-1, of a safetensors file)."`
 	Strength float64 `help:"With --init: how much is made new, 0-1; 0 is 0.75."`
@@ -131,7 +131,7 @@ type made struct {
 	Init    string             `json:"init,omitempty"`
 	Mask    string             `json:"mask,omitempty"`
 	Strong  float64            `json:"strength,omitempty"`
-	Control string             `json:"control,omitempty"`
+	Control []string           `json:"control,omitempty"`
 	Warn    []string           `json:"warnings,omitempty"`
 	Words   string             `json:"vocabulary,omitempty"` // the folder it is from, where the model has none of its own
 }
@@ -171,7 +171,7 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Control != "" || c.ControlImage != "" {
+	if len(c.Control)+len(c.ControlImage) > 0 {
 		close, err := c.follow(&req)
 		if err != nil {
 			return err
@@ -346,28 +346,49 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 	return err
 }
 
-// follow opens the ControlNet and the picture that it follows; close it when the picture is made.
-func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error) {
-	if c.Control == "" || c.ControlImage == "" {
-		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
+// follow opens the ControlNets and the pictures that they follow; close them when the picture is made.
+func (c *imageCmd) follow(req *pipeline.Request) (close func(), err error) {
+	n := len(c.Control)
+	if n == 0 || n != len(c.ControlImage) {
+		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both, as often as each other")
 	}
-	picture, err := readPixels(c.ControlImage, "control", "controlnet_cond", "control_image", "image01")
-	if err != nil {
-		return nil, err
+	if most := max(len(c.ControlScale), len(c.ControlStart), len(c.ControlEnd)); most > n {
+		return nil, fmt.Errorf("--control-scale, --control-start and --control-end count for one --control each, and there are %d of it: leave out those beyond", n)
 	}
-	m, err := catalog.Open(engine.ModelPath(c.Control), catalog.Options{})
-	if err != nil {
-		return nil, err
+	var open []*catalog.Model
+	close = func() {
+		for _, m := range open {
+			m.Close()
+		}
 	}
-	net, err := pipeline.NewControlNet(m)
-	if err != nil {
-		m.Close()
-		return nil, err
+	for i, path := range c.Control {
+		m, err := catalog.Open(engine.ModelPath(path), catalog.Options{})
+		if err != nil {
+			close()
+			return nil, err
+		}
+		open = append(open, m)
+		control := pipeline.Control{Scale: nth(c.ControlScale, i, 1), Start: nth(c.ControlStart, i, 0), End: nth(c.ControlEnd, i, 1)}
+		if control.Picture, err = readPixels(c.ControlImage[i], "control", "controlnet_cond", "control_image", "image01"); err == nil {
+			control.Net, err = pipeline.NewControlNet(m)
+		}
+		if err != nil {
+			close()
+			return nil, err
+		}
+		if control.Scale > 0 { // at 0 it does not count
+			req.Controls = append(req.Controls, control)
+		}
 	}
-	if c.ControlScale > 0 { // at 0 it does not count
-		req.Controls = append(req.Controls, pipeline.Control{Net: net, Picture: picture, Scale: c.ControlScale, Start: c.ControlStart, End: c.ControlEnd})
+	return close, nil
+}
+
+// nth is element i of a list, or what stands for one that is left out.
+func nth(list []float64, i int, otherwise float64) float64 {
+	if i < len(list) {
+		return list[i]
 	}
-	return m.Close, nil
+	return otherwise
 }
 
 // readPixels reads a picture file, or a picture of numbers in [0, 1], 1 C H W, from a safetensors file: the first tensor there

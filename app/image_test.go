@@ -120,3 +120,53 @@ func TestImageLike(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// TestImageControls pairs several ControlNets with their pictures and numbers, in order.
+func TestImageControls(t *testing.T) {
+	dir := t.TempDir()
+	net := filepath.Join(dir, "edges")
+	if err := os.Mkdir(net, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{"control.safetensors": "diffusion_pytorch_model.safetensors", "control.json": "config.json"} {
+		data, err := os.ReadFile(filepath.Join("../models/testdata/control", from))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(net, to), data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var pictures []string
+	for i, v := range []float32{0.25, 0.5, 0.75} {
+		path := filepath.Join(dir, string(rune('a'+i))+".safetensors")
+		if err := checkpoint.Write(path, []checkpoint.Tensor{checkpoint.NewF32("control", []int{1, 3, 1, 1}, []float32{v, v, v})}, nil); err != nil {
+			t.Fatal(err)
+		}
+		pictures = append(pictures, path)
+	}
+	c := imageCmd{Control: []string{net, net, net}, ControlImage: pictures, ControlScale: []float64{0.5, 0}, ControlStart: []float64{0.1, 0.2, 0.3}, ControlEnd: []float64{0.6}}
+	var r pipeline.Request
+	end, err := c.follow(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	if len(r.Controls) != 2 { // that of scale 0 does not count
+		t.Fatalf("%d ControlNets", len(r.Controls))
+	}
+	for i, want := range [][4]float64{{0.5, 0.1, 0.6, 0.25}, {1, 0.3, 1, 0.75}} {
+		if k := r.Controls[i]; k.Net == nil || [4]float64{k.Scale, k.Start, k.End, float64(k.Picture.Data[0])} != want {
+			t.Errorf("ControlNet %d has %v %v %v and the picture %v, want %v", i, k.Scale, k.Start, k.End, k.Picture.Data, want)
+		}
+	}
+	for want, c := range map[string]imageCmd{
+		"as often as each other": {Control: []string{net}, ControlImage: pictures},
+		"leave out those beyond": {Control: []string{net}, ControlImage: pictures[:1], ControlEnd: []float64{1, 1}},
+		"as often":               {ControlImage: pictures[:1]},
+	} {
+		if _, err := c.follow(&pipeline.Request{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; %q is wanted in it", err, want)
+		}
+	}
+}

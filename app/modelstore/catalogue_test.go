@@ -213,3 +213,50 @@ func TestVocabulary(t *testing.T) {
 		t.Errorf("%d downloads", len(m.List()))
 	}
 }
+
+// TestVocabularyOfPrograms finds the vocabulary where other programs keep it, which is beside their models and not among them; with
+// and without a scan.
+func TestVocabularyOfPrograms(t *testing.T) {
+	clip := clipFolder(t)
+	packed, pair := []string{packedVocabulary}, []string{"vocab.json", "merges.txt"}
+	for _, c := range []struct {
+		linked, at string
+		files      []string
+	}{
+		{"ComfyUI", "ComfyUI/comfy/sd1_tokenizer", pair},
+		{"ComfyUI/models", "ComfyUI/comfy/sd1_tokenizer", pair},
+		{"portable/ComfyUI", "portable/python_embeded/Lib/site-packages/open_clip", packed},
+		{"webui", "webui/venv/lib/python3.10/site-packages/clip", packed},
+		{"webui", "webui/venv/Lib/site-packages/open_clip", packed},
+		{"forge", "forge/backend/huggingface/runwayml/stable-diffusion-v1-5/tokenizer", pair},
+	} {
+		dir := t.TempDir()
+		for _, models := range []string{"ComfyUI/models/checkpoints", "ComfyUI/models/loras", "portable/ComfyUI/models/vae", "portable/ComfyUI/models/unet", "webui/models/Stable-diffusion", "forge/models/Stable-diffusion"} {
+			if err := os.MkdirAll(filepath.Join(dir, models), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, n := range c.files {
+			data, err := os.ReadFile(filepath.Join(clip, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, c.at, n), data)
+		}
+		s := newStore(t)
+		if _, err := s.Link(filepath.Join(dir, c.linked)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			v, err := s.Vocabulary()
+			if err != nil {
+				t.Fatalf("%s: %v", c.at, err)
+			}
+			want, _ := filepath.EvalSymlinks(filepath.Join(dir, c.at))
+			if got, _ := filepath.EvalSymlinks(v.Dir); got != want {
+				t.Errorf("%s: found in %s", c.at, v.Dir)
+			}
+			s.Scan(context.Background(), nil)
+		}
+	}
+}

@@ -47,6 +47,39 @@ var comfyKinds = []sub{
 	{"diffusers", ""}, {"llm", LLM},
 }
 
+// vocabularies are the folders below a program's own in which it, or a library that it brings, keeps CLIP's vocabulary.
+var vocabularies = []string{
+	"comfy/sd1_tokenizer", "backend/huggingface/*/*/tokenizer", // ComfyUI's and Forge's own
+	// clip and open_clip, which A1111 and others install: on Linux, on Windows, and beside a portable ComfyUI.
+	"venv/lib/python*/site-packages/*clip", ".venv/lib/python*/site-packages/*clip", "*/Lib/site-packages/*clip", "../python_embeded/Lib/site-packages/*clip",
+}
+
+// vocabularyFolders lists those of them that are there, for a folder of any program or the models folder in it.
+func vocabularyFolders(path string) (list []string) {
+	roots := []string{path}
+	if filepath.Base(path) == "models" {
+		roots = append(roots, filepath.Dir(path))
+	}
+	for _, root := range roots {
+		for _, pattern := range vocabularies {
+			found, _ := filepath.Glob(filepath.Join(escape(root), filepath.FromSlash(pattern)))
+			for _, dir := range found {
+				if holdsVocabulary(dirNames(dir)) {
+					list = append(list, dir)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// packedVocabulary is the file in which OpenAI gave the vocabulary away.
+const packedVocabulary = "bpe_simple_vocab_16e6.txt.gz"
+
+func holdsVocabulary(names []string) bool {
+	return slices.Contains(names, "vocab.json") && slices.Contains(names, "merges.txt") || slices.Contains(names, packedVocabulary)
+}
+
 // ownFolders are the folders of the studio's own folder, which are named as in ComfyUI.
 var ownFolders = map[Kind]string{
 	Checkpoint: "checkpoints", Generator: "checkpoints", UNet: "diffusion_models", TextEncoder: "text_encoders", VAE: "vae", TAESD: "vae_approx", LoRA: "loras",

@@ -306,6 +306,7 @@ func (s *Store) Scan(ctx context.Context, progress func(Scanning)) ([]Entry, []P
 		if f.Program == Own {
 			list = append(existing(withSubs(f.Path, comfyKinds)), place{dir: f.Path})
 		}
+		w.vocab = append(w.vocab, vocabularyFolders(f.Path)...)
 		for _, p := range list {
 			w.place(p, f)
 		}

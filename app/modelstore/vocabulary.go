@@ -63,6 +63,7 @@ func (s *Store) lookForVocabularies() []string {
 		if _, err := os.Stat(f.Path); err != nil {
 			continue
 		}
+		w.vocab = append(w.vocab, vocabularyFolders(f.Path)...)
 		for _, p := range places(f.Program, f.Path, w.tell) {
 			w.place(p, f)
 		}

@@ -64,7 +64,7 @@ type walker struct {
 	seenDirs  map[string]bool
 	seenFiles map[string]bool
 	found     []candidate
-	vocab     []string // folders with vocab.json and merges.txt
+	vocab     []string // folders with a vocabulary
 	files     int
 }
 
@@ -115,7 +115,7 @@ func (w *walker) dir(path, real string, p place, link Folder, depth int) {
 	}
 	here := listingOf(path, names)
 	model := w.modelFolder(path, real, here, p, link)
-	if here.has["vocab.json"] && here.has["merges.txt"] {
+	if holdsVocabulary(names) {
 		w.vocab = append(w.vocab, path)
 	}
 	for _, e := range entries {
@@ -164,8 +164,7 @@ func (w *walker) follow(path string) (real string, isDir bool) {
 }
 
 func (w *walker) tokenizer(path string) {
-	names := dirNames(path)
-	if slices.Contains(names, "vocab.json") && slices.Contains(names, "merges.txt") {
+	if holdsVocabulary(dirNames(path)) {
 		w.vocab = append(w.vocab, path)
 	}
 }

@@ -374,7 +374,14 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		file, err := Parse(data, "fuzz")
+		runtime.ReadMemStats(&after)
+		// An operation of a pickle and a name in a header take a byte or a few, and become an object or an entry.
+		if grew := after.TotalAlloc - before.TotalAlloc; grew > uint64(400*len(data)+4<<20) {
+			t.Fatalf("%d bytes were allocated for a file of %d", grew, len(data))
+		}
 		if err != nil {
 			return
 		}

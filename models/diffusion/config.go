@@ -31,12 +31,19 @@ type Config struct {
 	FinalSigmas       string    `json:"final_sigmas_type"` // "zero", "sigma_min"
 	ClipSample        bool      `json:"clip_sample"`       // clamp x0 to ±ClipRange: models of pixels
 	ClipRange         float64   `json:"clip_sample_range"`
-	Thresholding      bool      `json:"thresholding"`
+	Thresholding      bool      `json:"thresholding"` // in place of ClipSample: see bound
+	ThresholdRatio    float64   `json:"dynamic_thresholding_ratio"`
+	ThresholdMost     float64   `json:"sample_max_value"`
+	VarianceType      string    `json:"variance_type"` // DDPM: "fixed_small", "fixed_large"
 	KarrasSigmas      bool      `json:"use_karras_sigmas"`
 	ExponentialSigmas bool      `json:"use_exponential_sigmas"`
 	BetaSigmas        bool      `json:"use_beta_sigmas"`
-	SolverOrder       int       `json:"solver_order"`             // UniPC: 1, 2 or 3
+	SolverOrder       int       `json:"solver_order"`             // UniPC and DPM-Solver++: 1, 2 or 3
 	SolverType        string    `json:"solver_type"`              // UniPC: "bh1", "bh2"; DPM-Solver++: "midpoint", "heun"
+	LowerOrderFinal   bool      `json:"lower_order_final"`        // both: take the last of few steps at a lower order
+	EulerAtFinal      bool      `json:"euler_at_final"`           // DPM-Solver++: the last of many, too
+	Uncorrected       []int     `json:"disable_corrector"`        // UniPC: calls after which the corrector rests
+	PredictX0         bool      `json:"predict_x0"`               // UniPC
 	Algorithm         string    `json:"algorithm_type"`           // DPM-Solver++: "sde-dpmsolver++" draws noise
 	OriginalSteps     int       `json:"original_inference_steps"` // LCM: the steps that it was distilled from
 	TimestepScaling   float64   `json:"timestep_scaling"`         // LCM
@@ -48,7 +55,8 @@ func DefaultConfig(className string) Config {
 	c := Config{
 		ClassName: className, NumTrainTimesteps: 1000, BetaStart: 0.0001, BetaEnd: 0.02, BetaSchedule: "linear",
 		PredictionType: "epsilon", TimestepSpacing: "linspace", FinalSigmas: "zero", ClipRange: 1, SetAlphaToOne: true,
-		SolverOrder: 2, SolverType: "bh2", OriginalSteps: 50, TimestepScaling: 10,
+		SolverOrder: 2, SolverType: "bh2", OriginalSteps: 50, TimestepScaling: 10, ThresholdRatio: 0.995, ThresholdMost: 1,
+		LowerOrderFinal: true, PredictX0: true,
 	}
 	switch className {
 	case "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "LMSDiscreteScheduler":
@@ -129,8 +137,10 @@ func (c Config) check() error {
 		return fmt.Errorf("diffusion: the scheduler configuration's num_train_timesteps %d is not within 1 to %d", c.NumTrainTimesteps, maxTrainTimesteps)
 	case c.StepsOffset < 0 || c.StepsOffset >= c.NumTrainTimesteps:
 		return fmt.Errorf("diffusion: the scheduler configuration's steps_offset %d is not within its %d timesteps", c.StepsOffset, c.NumTrainTimesteps)
-	case c.Thresholding:
-		return errors.New("diffusion: the scheduler configuration asks for dynamic thresholding, which is for models of pixels, not of latents")
+	case c.Thresholding && !(c.ThresholdRatio >= 0 && c.ThresholdRatio <= 1):
+		return fmt.Errorf("diffusion: the scheduler configuration's dynamic_thresholding_ratio %v is not within 0 to 1", c.ThresholdRatio)
+	case c.Thresholding && !(c.ThresholdMost >= 1):
+		return fmt.Errorf("diffusion: the scheduler configuration's sample_max_value %v is not 1 or more", c.ThresholdMost)
 	case c.ClipSample && !(c.ClipRange > 0):
 		return fmt.Errorf("diffusion: the scheduler configuration's clip_sample_range %v is not positive", c.ClipRange)
 	}
@@ -147,6 +157,22 @@ type training struct {
 // snrFloor stands in for ᾱ = 0, where σ would be infinite.
 const snrFloor = 1.0 / (1 << 24)
 
+func floored(bar float64) float64 {
+	if bar == 0 {
+		return snrFloor
+	}
+	return bar
+}
+
+// levels turns ᾱ into σ.
+func levels(bars []float64) []float64 {
+	for i, a := range bars {
+		a = floored(a)
+		bars[i] = math.Sqrt((1 - a) / a)
+	}
+	return bars
+}
+
 func newTraining(c Config) (*training, error) {
 	betas := c.betas()
 	tr := &training{}
@@ -162,10 +188,7 @@ func newTraining(c Config) (*training, error) {
 	if c.RescaleZeroSNR {
 		rescaleZeroSNR(tr.alphasCumprod)
 	}
-	for _, a := range tr.alphasCumprod {
-		a = max(a, snrFloor)
-		tr.sigmas = append(tr.sigmas, math.Sqrt((1-a)/a))
-	}
+	tr.sigmas = levels(slices.Clone(tr.alphasCumprod))
 	if first := tr.sigmas[0]; !(first > 0) {
 		return nil, errors.New("diffusion: the scheduler configuration's first beta is 0, so that no noise is left to remove at timestep 0")
 	}

@@ -60,7 +60,7 @@ func (g gaussian) sample(t *testing.T, id string, s Sampler, tr *training, predi
 	x = combine(term{s.InitNoiseSigma(), x})
 	for i, ts := range s.Timesteps() {
 		sigma := s.Sigmas()[i]
-		if off := math.Abs(tr.timestepOf(sigma) - ts); off > 0.51 {
+		if off := math.Abs(tr.timestepOf(sigma) - ts); off > 1 { // the solvers cut some timesteps to whole numbers
 			t.Errorf("call %d: timestep %v where σ = %v belongs to %v", i, ts, sigma, tr.timestepOf(sigma))
 		}
 		var err error
@@ -336,20 +336,21 @@ func TestNames(t *testing.T) {
 
 func TestConfigRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		`{`:                                                    "not valid JSON",
-		`{"num_train_timesteps": 1e9}`:                         "num_train_timesteps",
-		`{"num_train_timesteps": -4}`:                          "num_train_timesteps",
-		`{"beta_schedule": "exotic"}`:                          "beta_schedule",
-		`{"prediction_type": "flow"}`:                          "prediction_type",
-		`{"timestep_spacing": "random"}`:                       "timestep_spacing",
-		`{"beta_end": 7}`:                                      "beta at timestep",
-		`{"beta_start": 0}`:                                    "first beta is 0",
-		`{"trained_betas": [0.1, -0.1]}`:                       "beta at timestep 1",
-		`{"thresholding": true}`:                               "thresholding",
-		`{"steps_offset": 1000}`:                               "steps_offset",
-		`{"num_train_timesteps": "a"}`:                         "cannot be understood",
-		`{"clip_sample_range": -1}`:                            "clip_sample_range",
-		`{"beta_schedule": "scaled_linear", "beta_start": -1}`: "beta at timestep",
+		`{`:                                               "not valid JSON",
+		`{"num_train_timesteps": 1e9}`:                    "num_train_timesteps",
+		`{"num_train_timesteps": -4}`:                     "num_train_timesteps",
+		`{"beta_schedule": "exotic"}`:                     "beta_schedule",
+		`{"prediction_type": "flow"}`:                     "prediction_type",
+		`{"timestep_spacing": "random"}`:                  "timestep_spacing",
+		`{"beta_end": 7}`:                                 "beta at timestep",
+		`{"beta_start": 0}`:                               "first beta is 0",
+		`{"trained_betas": [0.1, -0.1]}`:                  "beta at timestep 1",
+		`{"thresholding": true, "sample_max_value": 0.5}`: "sample_max_value",
+		`{"thresholding": true, "dynamic_thresholding_ratio": 2}`: "dynamic_thresholding_ratio",
+		`{"steps_offset": 1000}`:                                  "steps_offset",
+		`{"num_train_timesteps": "a"}`:                            "cannot be understood",
+		`{"clip_sample_range": -1}`:                               "clip_sample_range",
+		`{"beta_schedule": "scaled_linear", "beta_start": -1}`:    "beta at timestep",
 	} {
 		if _, err := ParseConfig([]byte(in)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", in, err)

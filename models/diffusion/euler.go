@@ -10,9 +10,10 @@ import "math"
 // next.
 type exploding struct {
 	run
-	kind prediction
-	eta  float64
-	step func(i int, x0, x []float32, noise Draw) ([]float32, error)
+	kind  prediction
+	eta   float64
+	limit bound
+	step  func(i int, x0, x []float32, noise Draw) ([]float32, error)
 
 	origin []float32   // two stages: x of the first; nil between steps
 	slopes [][]float32 // Heun: the first stage's slope; LMS: those of the last steps, newest first
@@ -44,7 +45,7 @@ func newExploding(id, schedule string, c Config, tr *training, steps int, eta fl
 	case "euler_ancestral":
 		s.step = s.ancestral
 	case "heun":
-		s.step, s.two = s.heun, true
+		s.step, s.two, s.limit = s.heun, true, clipping(c)
 		s.timesteps, s.sigmas = twice(s.timesteps, steps), twice(s.sigmas, steps)
 	case "lms":
 		s.step = s.multistep
@@ -142,7 +143,7 @@ func (s *exploding) Step(i int, modelOut, x []float32, noise Draw) (next, denois
 		s.origin, s.slopes, s.before = nil, nil, nil
 	}
 	kx, ko := s.kind.denoised(1, s.sigmas[i], false)
-	denoised = combine(term{kx, x}, term{ko, modelOut})
+	denoised = s.limit.picture(kx, ko, x, modelOut)
 	next, err = s.step(i, denoised, x, noise)
 	return next, denoised, err
 }
@@ -292,13 +293,9 @@ func (s *exploding) third(i int, x0, x []float32, noise Draw) ([]float32, error)
 		phi2 := math.Expm1(-longer)/longer + 1
 		r0 := s.before[0].h / h
 		if n > 1 && s.before[1].h > 0 {
-			phi3 := phi2/longer - 0.5
-			r1 := s.before[1].h / h
-			// φ₂·d1 − φ₃·d2, with d1 = a + (a − b)·r0/(r0 + r1), d2 = (a − b)/(r0 + r1) of the divided differences a, b.
-			bend := (phi2*r0 - phi3) / (r0 + r1)
-			a, b := (phi2+bend)/r0, -bend/r1
-			weights[0] += a
-			weights[1], weights[2] = b-a, -b
+			first, second := bend(longer, r0, s.before[1].h/h)
+			weights[0] += first
+			weights[1], weights[2] = second-first, -second
 		} else {
 			weights[0] += phi2 / r0
 			weights[1] = -phi2 / r0
@@ -317,4 +314,13 @@ func (s *exploding) third(i int, x0, x []float32, noise Draw) ([]float32, error)
 	}
 	s.before = append([]past{{x0, h}}, s.before[:min(len(s.before), 1)]...)
 	return combine(terms...), nil
+}
+
+// bend is φ₂·d1 − φ₃·d2 with d1 = a + (a − b)·r0/(r0 + r1) and d2 = (a − b)/(r0 + r1), the third order of DPM-Solver++ over a step of
+// length h, as weights of the differences a·r0 and b·r1 of the last pictures; r0, r1 are how long the steps before were beside it.
+func bend(h, r0, r1 float64) (first, second float64) {
+	phi2 := math.Expm1(-h)/h + 1
+	phi3 := phi2/h - 0.5
+	curve := (phi2*r0 - phi3) / (r0 + r1)
+	return (phi2 + curve) / r0, -curve / r1
 }

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Sampler walks from noise to picture. One Sampler makes one batch: it remembers earlier steps. Latents are flat slices of
@@ -167,11 +168,64 @@ func combine(terms ...term) []float32 {
 	return out
 }
 
-// clamp limits x to ±limit in place.
-func clamp(x []float32, limit float64) {
+// bound keeps a predicted picture within limits, in place; nil leaves it alone.
+type bound func(x []float32)
+
+// clamp limits x to ±limit and divides it by scale.
+func clamp(x []float32, limit, scale float64) {
 	for i, v := range x {
-		x[i] = float32(min(max(float64(v), -limit), limit))
+		x[i] = float32(min(max(float64(v), -limit), limit) / scale)
 	}
+}
+
+// clipping is the bound of configurations that clip x0.
+func clipping(c Config) bound {
+	if !c.ClipSample {
+		return nil
+	}
+	return func(x []float32) { clamp(x, c.ClipRange, 1) }
+}
+
+// thresholding is dynamic thresholding (Saharia et al. 2022): what lies beyond a quantile of the magnitudes is clipped to it, and
+// the picture brought back to ±1.
+func thresholding(c Config) bound {
+	if !c.Thresholding {
+		return nil
+	}
+	return func(x []float32) {
+		limit := min(max(quantile(x, c.ThresholdRatio), 1), c.ThresholdMost)
+		clamp(x, limit, limit)
+	}
+}
+
+// quantile of the magnitudes, between neighbours linearly.
+func quantile(x []float32, ratio float64) float64 {
+	sorted := make([]float64, len(x))
+	for i, v := range x {
+		sorted[i] = math.Abs(float64(v))
+	}
+	slices.Sort(sorted)
+	at := ratio * float64(len(sorted)-1)
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
+}
+
+// either is the bound of the samplers that know both: thresholding goes first.
+func either(c Config) bound {
+	if c.Thresholding {
+		return thresholding(c)
+	}
+	return clipping(c)
+}
+
+// picture is x0 = kx·x + ko·out, within bounds.
+func (b bound) picture(kx, ko float64, x, out []float32) []float32 {
+	x0 := combine(term{kx, x}, term{ko, out})
+	if b != nil {
+		b(x0)
+	}
+	return x0
 }
 
 // run is what all samplers share: their timeline, and the check that calls go in order.

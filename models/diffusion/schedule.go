@@ -82,8 +82,10 @@ func (tr *training) sigmaSchedule(id string, c Config, steps int, g grid) (sigma
 			return nil, nil, fmt.Errorf("diffusion: the schedule %.40q is not known; choose one of %v", id, ids(Schedules()))
 		}
 		t := tr.timestepOf(sigma)
-		if g != gridSigma {
-			t = math.RoundToEven(t) // the reference rounds here, though not σ
+		if g != gridSigma { // the reference makes it whole, though not σ
+			if t = math.Floor(t); id == "karras" {
+				t = math.RoundToEven(tr.timestepOf(sigma))
+			}
 		}
 		sigmas, timesteps = append(sigmas, sigma), append(timesteps, t)
 	}

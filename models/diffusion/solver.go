@@ -1,16 +1,21 @@
 package diffusion
 
 import (
+	"errors"
 	"math"
+	"slices"
 )
 
 // solver is the multistep solvers in λ = log(αₜ/σₜ), on variance-preserving x: DPM-Solver++ 2M (Lu et al. 2022, algorithm 2,
-// midpoint, and its stochastic form) and UniPC (Zhao et al. 2023, predictor and corrector on x0).
+// midpoint, its stochastic form, and the orders 1 and 3) and UniPC (Zhao et al. 2023, predictor and corrector on x0).
 type solver struct {
 	run
 	kind    prediction
 	order   int
-	lower   bool    // take the last step at first order
+	few     bool  // the last steps fall back to lower orders
+	lower   bool  // DPM-Solver++: so does the last step alone
+	rest    []int // UniPC: calls after which the corrector rests
+	limit   bound
 	uni     bool    // UniPC
 	bh1     bool    // UniPC's B(h) = h rather than eʰ − 1
 	heun    bool    // DPM-Solver++: the second order by Heun's rule rather than at the midpoint
@@ -25,12 +30,16 @@ func newSolver(id, schedule string, c Config, tr *training, steps int, eta float
 	if err != nil {
 		return nil, err
 	}
-	s := &solver{kind: prediction(c.PredictionType), order: 2, uni: id == "uni_pc", bh1: c.SolverType == "bh1", heun: c.SolverType == "heun" || id == "dpmpp_2m_sde_heun", eta: eta}
-	if s.uni {
+	s := &solver{kind: prediction(c.PredictionType), order: 2, rest: c.Uncorrected, limit: thresholding(c), uni: id == "uni_pc", bh1: c.SolverType == "bh1", heun: c.SolverType == "heun" || id == "dpmpp_2m_sde_heun", eta: eta}
+	if s.uni || c.ClassName == "DPMSolverMultistepScheduler" { // otherwise the sampler's name says its order
 		s.order = min(max(c.SolverOrder, 1), 3)
 	}
+	if s.uni && !c.PredictX0 || !s.uni && slices.Contains([]string{"dpmsolver", "sde-dpmsolver"}, c.Algorithm) {
+		return nil, errors.New("diffusion: the scheduler configuration asks for a solver of ε, and this program solves for x0; choose another sampler")
+	}
 	// Without noise left λ is infinite, which only the first order survives; few steps fare better with it, too.
-	s.lower = s.uni || steps < 15 || c.FinalSigmas == "zero"
+	s.few = c.LowerOrderFinal && (s.uni || steps < 15)
+	s.lower = s.few || !s.uni && c.EulerAtFinal || c.FinalSigmas == "zero"
 	s.last, s.init = -2, 1
 	s.timesteps, s.sigmas = timesteps, append(sigmas, tr.finalSigma(c))
 	return s, nil
@@ -48,20 +57,20 @@ func (s *solver) Step(i int, modelOut, x []float32, noise Draw) (next, denoised 
 	}
 	alpha, sigma := vp(s.sigmas[i])
 	kx, ko := s.kind.denoised(alpha, sigma, true)
-	denoised = combine(term{kx, x}, term{ko, modelOut})
-	if s.uni && s.before != nil {
+	denoised = s.limit.picture(kx, ko, x, modelOut)
+	if s.uni && s.before != nil && !slices.Contains(s.rest, i-1) {
 		x = s.unify(i-1, i, s.taken, s.before, denoised)
 	}
 	s.history = append(s.history, denoised)
 	s.history = s.history[max(0, len(s.history)-s.order):]
 
 	order := min(s.order, len(s.history))
-	if s.lower {
-		if left := len(s.timesteps) - i; s.uni {
-			order = min(order, left)
-		} else if left == 1 {
-			order = 1
-		}
+	left := len(s.timesteps) - i
+	if s.few {
+		order = min(order, left)
+	}
+	if s.lower && left == 1 {
+		order = 1
 	}
 	if s.uni {
 		s.before, s.taken = x, order
@@ -71,7 +80,7 @@ func (s *solver) Step(i int, modelOut, x []float32, noise Draw) (next, denoised 
 	return next, denoised, err
 }
 
-// multistep is one step of DPM-Solver++ of order 1 or 2; with η > 0 it takes a longer step and adds fresh noise.
+// multistep is one step of DPM-Solver++ of order 1 to 3; with η > 0 it takes a longer step and adds fresh noise.
 func (s *solver) multistep(i, order int, x []float32, noise Draw) ([]float32, error) {
 	from, to := s.sigmas[i], s.sigmas[i+1]
 	m0 := s.history[len(s.history)-1]
@@ -89,7 +98,12 @@ func (s *solver) multistep(i, order int, x []float32, noise Draw) ([]float32, er
 		if s.heun {
 			second = alpha * (1 + math.Expm1(-longer)/longer)
 		}
-		if before := lambda(from) - lambda(s.sigmas[i-1]); before > 0 && h > 0 {
+		before := lambda(from) - lambda(s.sigmas[i-1])
+		if order > 2 && before > 0 && h > 0 {
+			first, last := bend(longer, before/h, (lambda(s.sigmas[i-1])-lambda(s.sigmas[i-2]))/h)
+			terms[1].k += alpha * first
+			terms = append(terms, term{alpha * (last - first), s.history[len(s.history)-2]}, term{-alpha * last, s.history[len(s.history)-3]})
+		} else if before > 0 && h > 0 {
 			second *= h / before
 			terms[1].k += second
 			terms = append(terms, term{-second, s.history[len(s.history)-2]})

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -13,7 +14,8 @@ type whole struct {
 	ancestral bool      // DDPM
 	eta       float64   // DDIM: 0 draws no noise, 1 as much as DDPM
 	bar, prev []float64 // ᾱ at and after each call
-	clip      float64   // 0: none
+	limit     bound
+	large     bool // DDPM: the noise of q(x_t | x_prev) rather than of the posterior
 }
 
 func newWhole(id, schedule string, c Config, tr *training, steps int, eta float64) (Sampler, error) {
@@ -23,13 +25,14 @@ func newWhole(id, schedule string, c Config, tr *training, steps int, eta float6
 	}
 	s := &whole{kind: prediction(c.PredictionType), ancestral: id == "ddpm", eta: eta}
 	s.last, s.init, s.timesteps = -2, 1, timesteps
-	if c.ClipSample {
-		s.clip = c.ClipRange
+	s.limit, s.large = either(c), c.VarianceType == "fixed_large"
+	if s.ancestral && !slices.Contains([]string{"", "fixed_small", "fixed_small_log", "fixed_large"}, c.VarianceType) {
+		return nil, fmt.Errorf("diffusion: the scheduler configuration's variance_type %.40q is not one that this program computes; choose another sampler than ddpm", c.VarianceType)
 	}
 	final := tr.finalAlpha(c.SetAlphaToOne || s.ancestral)
 	for i, t := range timesteps {
 		after := int(t) - c.NumTrainTimesteps/steps
-		if schedule != "normal" { // uneven: the next timestep of the list
+		if schedule != "normal" || s.ancestral { // uneven, or where the reference has it so: the next timestep of the list
 			after = -1
 			if i+1 < steps {
 				after = int(timesteps[i+1])
@@ -50,7 +53,7 @@ func newWhole(id, schedule string, c Config, tr *training, steps int, eta float6
 func (tr *training) alphaBar(t int, c Config) float64 {
 	a := tr.alphasCumprod[min(max(t, 0), len(tr.alphasCumprod)-1)]
 	if c.PredictionType == "epsilon" {
-		a = max(a, snrFloor)
+		a = floored(a)
 	}
 	return a
 }
@@ -63,15 +66,6 @@ func (tr *training) finalAlpha(one bool) float64 {
 	return tr.alphasCumprod[0]
 }
 
-// levels turns ᾱ into σ.
-func levels(bars []float64) []float64 {
-	for i, a := range bars {
-		a = max(a, snrFloor)
-		bars[i] = math.Sqrt((1 - a) / a)
-	}
-	return bars
-}
-
 func (s *whole) Step(i int, modelOut, x []float32, noise Draw) (next, denoised []float32, err error) {
 	if _, err := s.begin(i, modelOut, x); err != nil {
 		return nil, nil, err
@@ -79,10 +73,7 @@ func (s *whole) Step(i int, modelOut, x []float32, noise Draw) (next, denoised [
 	bar, prev := s.bar[i], s.prev[i]
 	alpha, sigma := math.Sqrt(bar), math.Sqrt(1-bar)
 	kx, ko := s.kind.denoised(alpha, sigma, true)
-	denoised = combine(term{kx, x}, term{ko, modelOut})
-	if s.clip > 0 {
-		clamp(denoised, s.clip)
-	}
+	denoised = s.limit.picture(kx, ko, x, modelOut)
 	if !s.ancestral {
 		return s.implicit(i, modelOut, x, denoised, noise)
 	}
@@ -94,6 +85,9 @@ func (s *whole) Step(i int, modelOut, x []float32, noise Draw) (next, denoised [
 		return combine(term{meanX0, denoised}, term{meanX, x}), denoised, nil
 	}
 	variance := max((1-prev)/(1-bar)*(1-stride), 1e-20)
+	if s.large {
+		variance = 1 - stride
+	}
 	z, err := draw(noise, len(x), s.sigmas[i], s.sigmas[i+1])
 	if err != nil {
 		return nil, nil, err
@@ -202,7 +196,7 @@ type lcm struct {
 	run
 	kind         prediction
 	bar          []float64
-	clip         float64
+	limit        bound
 	keepX, keep0 func(t float64) float64 // boundary conditions c_skip and c_out
 }
 
@@ -214,9 +208,7 @@ func newLCM(c Config, tr *training, steps int) (Sampler, error) {
 	stride := c.NumTrainTimesteps / original
 	s := &lcm{kind: prediction(c.PredictionType)}
 	s.last, s.init = -2, 1
-	if c.ClipSample {
-		s.clip = c.ClipRange
-	}
+	s.limit = either(c)
 	// More steps than it was distilled from: take every timestep again as DDIM would space them.
 	if steps > original {
 		original, stride = steps, max(c.NumTrainTimesteps/steps, 1)
@@ -240,10 +232,7 @@ func (s *lcm) Step(i int, modelOut, x []float32, noise Draw) (next, denoised []f
 	}
 	t, bar := s.timesteps[i], s.bar[i]
 	kx, ko := s.kind.denoised(math.Sqrt(bar), math.Sqrt(1-bar), true)
-	x0 := combine(term{kx, x}, term{ko, modelOut})
-	if s.clip > 0 {
-		clamp(x0, s.clip)
-	}
+	x0 := s.limit.picture(kx, ko, x, modelOut)
 	denoised = combine(term{s.keep0(t), x0}, term{s.keepX(t), x})
 	if i == len(s.timesteps)-1 {
 		return denoised, denoised, nil

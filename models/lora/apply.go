@@ -216,6 +216,9 @@ func Open(path string) (*File, checkpoint.Tensors, error) {
 	}
 	name := path[strings.LastIndexAny(path, `/\`)+1:]
 	f, err := Read(name, t)
+	if err == nil {
+		err = f.besides(path)
+	}
 	if err != nil {
 		t.Close()
 		return nil, nil, err

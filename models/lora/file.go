@@ -87,7 +87,10 @@ func Read(name string, t checkpoint.Tensors) (*File, error) {
 	if len(f.modules) == 0 {
 		return nil, fmt.Errorf("%s is not a LoRA: none of its %d tensors is a factor of one", name, len(t.Names()))
 	}
-	return f, f.check()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f, f.fromMetadata(t.Metadata()[peftMetadata])
 }
 
 func (f *File) module(layer string) *module {

@@ -3,6 +3,8 @@ package lora
 import (
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -261,5 +263,58 @@ func TestMistakes(t *testing.T) {
 	must(t, err)
 	if len(warnings) != 2 || !strings.Contains(warnings[0], "1 of 2 layers") || !strings.Contains(warnings[0], "lora_te_c") || !strings.Contains(warnings[1], "bundle_emb") {
 		t.Errorf("warnings %q", warnings)
+	}
+}
+
+// TestPeftConfiguration checks where peft keeps the alphas that its files lack: in a configuration beside them, and in metadata.
+func TestPeftConfiguration(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	file := newMemory()
+	var list []checkpoint.Tensor
+	for _, layer := range []string{"unet.a.to_q", "unet.a.to_k", "text_encoder.b.q_proj"} {
+		file.add(r, layer+".lora_A.weight", 4, 5)
+		file.add(r, layer+".lora_B.weight", 6, 4)
+	}
+	file.tensors["unet.a.to_k.alpha"] = checkpoint.NewF32("unet.a.to_k.alpha", nil, []float32{1})
+	for _, n := range file.Names() {
+		x := file.tensors[n]
+		x.Name = n
+		list = append(list, x)
+	}
+	scales := func(f *File) [3]float64 {
+		return [3]float64{f.modules["unet.a.to_q"].scale(), f.modules["unet.a.to_k"].scale(), f.modules["text_encoder.b.q_proj"].scale()}
+	}
+	for metadata, want := range map[string][3]float64{
+		"":                       {1, 0.25, 1},
+		`{"unet.lora_alpha": 8}`: {2, 0.25, 1},
+		`{"unet.lora_alpha": 8, "unet.use_rslora": true, "text_encoder.lora_alpha": 2}`: {4, 0.25, 0.5},
+	} {
+		file.meta[peftMetadata] = metadata
+		f, err := Read("x", file)
+		must(t, err)
+		if got := scales(f); got != want {
+			t.Errorf("%s: scales %v, want %v", metadata, got, want)
+		}
+	}
+	file.meta[peftMetadata] = "{"
+	if _, err := Read("x", file); err == nil || !strings.Contains(err.Error(), "peft") {
+		t.Errorf("broken metadata: %v", err)
+	}
+	for config, want := range map[string][3]float64{
+		"":                  {1, 0.25, 1},
+		`{"lora_alpha": 2}`: {0.5, 0.25, 0.5},
+		`{"lora_alpha": 2, "alpha_pattern": {"q": 9, "b.q_proj": 12, "q_proj": 3}}`: {0.5, 0.25, 3},
+	} {
+		path := filepath.Join(t.TempDir(), "adapter_model.safetensors")
+		must(t, checkpoint.Write(path, list, nil))
+		if config != "" {
+			must(t, os.WriteFile(filepath.Join(filepath.Dir(path), peftConfig), []byte(config), 0o644))
+		}
+		f, open, err := Open(path)
+		must(t, err)
+		if got := scales(f); got != want {
+			t.Errorf("%s: scales %v, want %v", config, got, want)
+		}
+		open.Close()
 	}
 }
