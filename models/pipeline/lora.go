@@ -65,11 +65,10 @@ func (a *adapters) get(name, model string) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	info, err := os.Stat(path)
+	stamp, err := stampOf(path)
 	if err != nil {
-		return opened{}, fmt.Errorf("the LoRA %s cannot be read: %w", path, err)
+		return opened{}, fmt.Errorf("the LoRA cannot be read: %w", err)
 	}
-	stamp := fmt.Sprintf("%q %d %d", path, info.Size(), info.ModTime().UnixNano())
 	old, ok := a.open[name]
 	if ok && old.stamp == stamp {
 		return old, nil
@@ -86,6 +85,15 @@ func (a *adapters) get(name, model string) (opened, error) {
 	}
 	a.open[name] = o
 	return o, nil
+}
+
+// stampOf tells the state of a file from others, by its path, its size and the time of its last change.
+func stampOf(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%q %d %d", path, info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // loraFolders are where programs keep adapters, seen from a model's folder; loraEndings are what their files end in.
