@@ -22,7 +22,6 @@ type captions struct {
 	meta    []file
 	entries map[string][]string // captions of metadata files, by the picture's name; without its ending too
 	stems   map[string][]string // by the last part of the name alone; nil where several pictures have it
-	used    map[string]bool     // names of texts and entries that found their picture
 	named   []entry
 }
 
@@ -30,7 +29,7 @@ type captions struct {
 type entry struct{ meta, picture string }
 
 func newCaptions(d *Dataset) *captions {
-	return &captions{set: d, texts: map[string]file{}, beside: map[string]file{}, entries: map[string][]string{}, stems: map[string][]string{}, used: map[string]bool{}}
+	return &captions{set: d, texts: map[string]file{}, beside: map[string]file{}, entries: map[string][]string{}, stems: map[string][]string{}}
 }
 
 // add takes a file that may hold captions. Of two for one picture, .caption comes before .txt.
@@ -154,7 +153,6 @@ func (c *captions) fromText(it *Item) []string {
 		if !ok {
 			continue
 		}
-		c.used[f.name] = true
 		data, err := f.read(longestText)
 		if err != nil {
 			c.unreadable(f, err)
@@ -183,16 +181,10 @@ func (c *captions) fromMetadata(it *Item) []string {
 	}
 	for _, key := range []string{it.Name, stem(it.Name)} {
 		if list, ok := c.entries[key]; ok {
-			c.used[key] = true
 			return list
 		}
 	}
-	bare := bareName(it.Name)
-	if list := c.stems[bare]; list != nil {
-		c.used["/"+bare] = true
-		return list
-	}
-	return nil
+	return c.stems[bareName(it.Name)]
 }
 
 // fromParameters reads the prompt that this program and others write into their PNG files.
@@ -222,7 +214,7 @@ func (c *captions) orphans(pictures []file) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.texts)) {
 		f := c.texts[key]
-		if c.used[f.name] || !folders[path.Dir(f.name)] || about.MatchString(path.Base(f.name)) || !slices.Contains(c.set.opts.Captions, FromText) {
+		if !folders[path.Dir(f.name)] || about.MatchString(path.Base(f.name)) || !slices.Contains(c.set.opts.Captions, FromText) {
 			continue
 		}
 		if !names[key] {
@@ -231,7 +223,7 @@ func (c *captions) orphans(pictures []file) {
 	}
 	missing := map[string]*flaws{}
 	for _, e := range c.named {
-		if c.used[e.picture] || bare[bareName(e.picture)] {
+		if names[strings.ToLower(e.picture)] || bare[bareName(e.picture)] {
 			continue
 		}
 		if missing[e.meta] == nil {

@@ -26,15 +26,6 @@ func linear(v float64) float64 {
 	return math.Pow((v+0.055)/1.055, 2.4)
 }
 
-// Colours lists the names that the report calls colours by.
-func Colours() []string {
-	out := make([]string, len(colours))
-	for i, c := range colours {
-		out[i] = c.name
-	}
-	return out
-}
-
 // colours are the names of the report with sRGB samples of each; a colour is called by the nearest sample in OKLab.
 var colours = []struct {
 	name    string

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -60,15 +61,7 @@ func (d *draws) shuffle(n int) []int {
 	for i := range all {
 		all[i] = keyed{uint64(d.word())<<32 | uint64(d.word()), i}
 	}
-	slices.SortFunc(all, func(a, b keyed) int {
-		switch {
-		case a.key != b.key && a.key < b.key:
-			return -1
-		case a.key != b.key:
-			return 1
-		}
-		return a.i - b.i
-	})
+	slices.SortFunc(all, func(a, b keyed) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.i, b.i)) })
 	out := make([]int, n)
 	for i, k := range all {
 		out[i] = k.i

@@ -294,7 +294,9 @@ func (m *Manager) halt(id int, want State) error {
 	}
 	switch state := it.status.State; {
 	case state == Running || state == Checking:
-		it.want = want
+		if it.want != Cancelled { // which a later pause doesn't take back
+			it.want = want
+		}
 		it.stop()
 		m.mu.Unlock()
 		return nil

@@ -495,11 +495,39 @@ func TestTwoProgramsDoNotShareAFile(t *testing.T) {
 	}
 	for !<-moving {
 	}
-	if st, _ := get(t, manager(t, Options{}), r); st.State != Failed || !strings.Contains(st.Err.Error(), "another program") {
+	second := manager(t, Options{})
+	if st, _ := get(t, second, r); st.State != Failed || !strings.Contains(st.Err.Error(), "another program") {
 		t.Errorf("%s %v", st.State, st.Err)
+	}
+	if err := second.Cancel(1); err != nil { // which must not take the first one's file away
+		t.Error(err)
 	}
 	if st, err := first.Wait(context.Background(), 1); err != nil || st.State != Done {
 		t.Errorf("%s %v", st.State, err)
+	}
+}
+
+func TestPauseDoesNotTakeCancelBack(t *testing.T) {
+	s := newServer(t, 500_000)
+	s.slow.Store(int64(10 * time.Millisecond))
+	moving := make(chan bool, 1000)
+	r := Request{URL: s.URL, Path: filepath.Join(t.TempDir(), "a.bin")}
+	m := manager(t, Options{Notify: func(st Status) { moving <- st.Have > 0 }})
+	id, err := m.Add(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !<-moving {
+	}
+	if err := m.Cancel(id); err != nil {
+		t.Fatal(err)
+	}
+	m.Pause(id) // an error where it has been cancelled by now
+	if st, _ := m.Wait(context.Background(), id); st.State != Cancelled {
+		t.Errorf("%s", st.State)
+	}
+	if left := folder(filepath.Dir(r.Path)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

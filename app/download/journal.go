@@ -65,8 +65,16 @@ func (j journal) write(path string) error {
 	return disk.Replace(path+journalSuffix, data, 0o600) // an address may hold what is nobody else's business
 }
 
-// removeParts removes what a download leaves while it is under way.
+// removeParts removes what a download leaves while it is under way, unless another program goes on with it.
 func removeParts(path string) {
+	part, err := os.OpenFile(path+partSuffix, os.O_RDWR, 0)
+	if err == nil {
+		ours := disk.Lock(part)
+		part.Close() // Windows removes no open file
+		if !ours {
+			return
+		}
+	}
 	os.Remove(path + partSuffix)
 	os.Remove(path + journalSuffix)
 }

@@ -71,7 +71,8 @@ func (s *Store) Import(ctx context.Context, in Import, progress func(done, all i
 	e, _ = s.entry(brought)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.entries = Search(append(s.entries, e), Query{})
+	others := slices.DeleteFunc(slices.Clone(s.entries), func(o Entry) bool { return o.Path == e.Path }) // a scan may have found it already
+	s.entries = Search(append(others, e), Query{})
 	if err := s.cache.write(s.o.Cache); err != nil {
 		return e, fmt.Errorf("%s is there, but the list of models could not be kept: %s", e.Path, disk.Reason(err))
 	}
@@ -163,7 +164,7 @@ func copyAll(ctx context.Context, list []item, folder string, progress func(done
 	}
 	defer os.RemoveAll(temp)
 	for _, it := range list {
-		if err := c.tree(it.from, filepath.Join(temp, filepath.Base(it.to))); err != nil {
+		if err := c.tree(it.from, filepath.Join(temp, filepath.Base(it.to)), nil); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -205,8 +206,8 @@ func sizeOf(path string) int64 {
 	return info.Size()
 }
 
-// tree copies a file, or a folder with what is in it. Links are followed: a copy stands alone.
-func (c *copying) tree(from, to string) error {
+// tree copies a file, or a folder with what is in it; above are the folders that it lies in. Links are followed: a copy stands alone.
+func (c *copying) tree(from, to string, above []fs.FileInfo) error {
 	info, err := os.Stat(from)
 	switch {
 	case err != nil:
@@ -216,8 +217,8 @@ func (c *copying) tree(from, to string) error {
 	case !info.IsDir():
 		return errors.New("there is something in it that is neither a file nor a folder")
 	}
-	if strings.Count(to, string(filepath.Separator)) > 200 {
-		return errors.New("its folders are nested too deep, or a link in it leads in a circle")
+	if slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, info) }) {
+		return fmt.Errorf("the link %s in it leads in a circle", filepath.Base(from))
 	}
 	if err := os.Mkdir(to, 0o755); err != nil {
 		return err
@@ -227,7 +228,7 @@ func (c *copying) tree(from, to string) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := c.tree(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+		if err := c.tree(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()), append(above, info)); err != nil {
 			return err
 		}
 	}

@@ -93,3 +93,25 @@ func TestImportAndRemove(t *testing.T) {
 		t.Errorf("%v", entries)
 	}
 }
+
+// TestImportOfACircle: a link to a folder above it ends the copy before anything is copied twice.
+func TestImportOfACircle(t *testing.T) {
+	s := newStore(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	putTree(t, "sd15/model", whole)
+	if os.Symlink(whole, filepath.Join(whole, "unet", "again")) != nil {
+		t.Skip("no links here")
+	}
+	size := sizeOf(whole)
+	most := int64(0)
+	_, err := s.Import(context.Background(), Import{Path: whole}, func(done, _ int64) { most = max(most, done) })
+	if err == nil || !strings.Contains(err.Error(), "again in it leads in a circle") {
+		t.Errorf("%v", err)
+	}
+	if most > size {
+		t.Errorf("%d bytes copied of %d", most, size)
+	}
+	if left, _ := os.ReadDir(filepath.Join(s.Own(), ownFolders[Checkpoint])); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -322,6 +322,9 @@ func (s *Store) Scan(ctx context.Context, progress func(Scanning)) ([]Entry, []P
 	entries = Search(entries, Query{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i := range entries { // a file may have been hashed meanwhile
+		entries[i].Hashes = s.cache.Models[entries[i].Path].Hashes
+	}
 	s.entries, s.scanned = entries, true
 	s.cache.Vocabularies = w.vocab
 	s.cache.prune(w.found)
@@ -377,13 +380,13 @@ func (s *Store) entry(c candidate) (Entry, bool) {
 	e := known.Entry
 	if !ok || known.Stamp != key {
 		e = s.identify(c)
+		weights := c.weights() // before the lock, which the window waits for: it asks the disk
 		s.mu.Lock()
-		hashes := Hashes{}
-		if known.Weights == c.weights() { // only what lies beside it changed
-			hashes = known.Hashes
+		e.Hashes = Hashes{}
+		if known := s.cache.Models[c.path]; known.Weights == weights { // only what lies beside it changed
+			e.Hashes = known.Hashes
 		}
-		e.Hashes = hashes
-		s.cache.Models[c.path] = cached{Stamp: key, Weights: c.weights(), Entry: e}
+		s.cache.Models[c.path] = cached{Stamp: key, Weights: weights, Entry: e}
 		s.mu.Unlock()
 	}
 	e.Program, e.Folder, e.Source = c.link.Program, c.link.Path, c.source()

@@ -539,3 +539,25 @@ func TestUsualPlacesAreFoundAndCanBeLeftOut(t *testing.T) {
 		t.Error("nothing was linked")
 	}
 }
+
+// TestHashedWhileScanned: what is hashed while a scan runs is not forgotten at its end.
+func TestHashedWhileScanned(t *testing.T) {
+	s := newStore(t)
+	dir := t.TempDir()
+	path := tensors(t, filepath.Join(dir, "a.safetensors"), nil, map[string][]int{"x": {1}})
+	s.Link(dir)
+	sum := strings.Repeat("ab", 32)
+	list, _, err := s.Scan(context.Background(), func(n Scanning) {
+		if n.Read == 1 {
+			if err := s.Checked(path, sum); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil || len(list) != 1 || list[0].SHA256 != sum {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if e, err := s.Find(path); err != nil || e.SHA256 != sum {
+		t.Errorf("afterwards %+v, %v", e, err)
+	}
+}

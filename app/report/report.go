@@ -92,8 +92,8 @@ func cells(row []string, n int) []string {
 	return append(append([]string(nil), row[:min(len(row), n)]...), make([]string, max(n-len(row), 0))...)
 }
 
-// Markdown is the page for a model card: words, lists, tables, and of each curve its first, best and last value. level is that of the
-// heads, 1 to 6. Pictures are in the page alone.
+// Markdown is the page for a model card: words, lists, tables, and of each curve its first, lowest and last value. level is that of the
+// title's head, 1 to 5; sections have the next. Pictures are in the page alone.
 func (p *Page) Markdown(level int) string {
 	var b strings.Builder
 	head := strings.Repeat("#", min(max(level, 1), 5))

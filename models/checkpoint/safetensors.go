@@ -5,6 +5,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -51,12 +52,7 @@ type span struct {
 
 // checkCover demands that the spans, put in order, tile the body without hole, overlap or rest.
 func checkCover(spans []span, size uint64) error {
-	slices.SortFunc(spans, func(a, b span) int {
-		if a.begin != b.begin {
-			return compare(a.begin, b.begin)
-		}
-		return compare(a.end, b.end)
-	})
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end)) })
 	at := uint64(0)
 	for _, s := range spans {
 		if s.begin != at {
@@ -68,16 +64,6 @@ func checkCover(spans []span, size uint64) error {
 		return fmt.Errorf("its tensors end at byte %d of %d", at, size)
 	}
 	return nil
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // quote shortens a name from the file for a message.

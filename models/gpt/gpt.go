@@ -36,9 +36,12 @@ func ParseConfig(data []byte) (Config, error) {
 }
 
 func (c *Config) check() error {
-	for name, v := range map[string]int{"block_size": c.BlockSize, "vocab_size": c.VocabSize, "n_layer": c.Layers, "n_head": c.Heads, "n_embd": c.Width} {
-		if v < 1 || v > limit {
-			return fmt.Errorf("gpt: %s is %d; it must be from 1 to %d", name, v, limit)
+	for _, f := range []struct { // in order, so that one file always gives one error
+		name  string
+		value int
+	}{{"block_size", c.BlockSize}, {"vocab_size", c.VocabSize}, {"n_layer", c.Layers}, {"n_head", c.Heads}, {"n_embd", c.Width}} {
+		if f.value < 1 || f.value > limit {
+			return fmt.Errorf("gpt: %s is %d; it must be from 1 to %d", f.name, f.value, limit)
 		}
 	}
 	if c.Width%c.Heads != 0 {

@@ -21,9 +21,15 @@ type learned struct {
 // lessons is the words that a pipeline has learned, in order of loading: their ids follow on from the vocabulary's.
 type lessons struct {
 	words   []learned
-	count   int      // how often one was added
-	folders []string // where files are looked for, before those beside the model
-	read    []string // files that prompts named and that were read
+	count   int                // how often one was added
+	folders []string           // where files are looked for, before those beside the model
+	read    map[string]reading // files that prompts named, by path
+}
+
+// reading is what came of a file of learned words.
+type reading struct {
+	stamp string // of the file as it was
+	err   error
 }
 
 // Learn adds a word of a textual inversion (Gal et al. 2022), under a name that prompts may use. vectors are its rows for
@@ -117,7 +123,8 @@ func (t *Text2Image) learnFile(path string) error {
 var embeddingEndings = []string{".safetensors", ".pt", ".bin"}
 
 // learnNamed reads the files of learned words whose names come up in texts, from the folders that were set and from a folder
-// "embeddings" near the model. A file of another family of models is passed over with a warning.
+// "embeddings" near the model; of two of one name the first counts. A file that changed is read again, and one of another family
+// of models is passed over with a warning.
 func (t *Text2Image) learnNamed(texts ...string) (warnings []string) {
 	dirs := slices.Clone(t.lessons.folders)
 	if near := t.model.Path; near != "" {
@@ -126,6 +133,7 @@ func (t *Text2Image) learnNamed(texts ...string) (warnings []string) {
 			near = filepath.Dir(near)
 		}
 	}
+	have := map[string]bool{}
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -135,14 +143,32 @@ func (t *Text2Image) learnNamed(texts ...string) (warnings []string) {
 			ending := filepath.Ext(e.Name())
 			path, word := filepath.Join(dir, e.Name()), strings.ToLower(strings.TrimSuffix(e.Name(), ending))
 			named := slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), word) })
-			if !named || !slices.Contains(embeddingEndings, ending) || slices.Contains(t.lessons.read, path) {
+			if !named || !slices.Contains(embeddingEndings, ending) || have[word] {
 				continue
 			}
-			t.lessons.read = append(t.lessons.read, path)
-			if err := t.learnFile(path); err != nil {
+			if err := t.readLesson(path); err != nil {
 				warnings = append(warnings, fmt.Sprintf("the prompt's word %s was passed over: %v", word, err))
+				continue
 			}
+			have[word] = true
 		}
 	}
 	return warnings
+}
+
+// readLesson learns the words of a file, unless they were learned from it as it is. Its error is that of the last reading.
+func (t *Text2Image) readLesson(path string) error {
+	stamp, err := stampOf(path)
+	if err != nil {
+		return err
+	}
+	if t.lessons.read == nil {
+		t.lessons.read = map[string]reading{}
+	}
+	r, ok := t.lessons.read[path]
+	if !ok || r.stamp != stamp {
+		r = reading{stamp, t.learnFile(path)}
+		t.lessons.read[path] = r
+	}
+	return r.err
 }

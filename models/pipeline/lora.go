@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"atelier/models/catalog"
 	"atelier/models/checkpoint"
@@ -16,24 +15,17 @@ import (
 	"atelier/models/unet"
 )
 
-// loraKey tells selections of adapters apart.
-func loraKey(list []LoRA) string {
-	var b strings.Builder
-	for _, l := range list {
-		fmt.Fprintf(&b, "%q %v %v\n", l.Name, l.Text, l.UNet)
-	}
-	return b.String()
-}
-
 // adapters keeps the LoRA files that were opened, and knows which are added to a model.
 type adapters struct {
-	folders  []string // where files are looked for first
-	open     map[string]opened
-	added    string // key of the selection
+	folders  []string             // where files are looked for first
+	open     map[string]opened    // by name
+	stale    []checkpoint.Tensors // of files that were replaced, which the model's parameters may still read
+	added    string               // key of the selection: its files, their state and their weights
 	warnings []string
 }
 
 type opened struct {
+	stamp   string // tells the state of the file that was opened from others
 	path    string
 	file    *lora.File
 	tensors checkpoint.Tensors
@@ -42,35 +34,66 @@ type opened struct {
 // use adds a selection to networks, in place of whatever was added before. Weights of other layers are not touched, so that
 // devices keep them. model is the path of the model, near which files are looked for.
 func (a *adapters) use(networks []lora.Network, list []LoRA, model string) error {
-	key := loraKey(list)
-	if key == a.added {
-		return nil
-	}
+	key := ""
 	var uses []lora.Use
 	for _, l := range list {
-		o, ok := a.open[l.Name]
-		if !ok {
-			path, err := a.find(l.Name, model)
-			if err != nil {
-				return err
-			}
-			if o.file, o.tensors, err = lora.Open(path); err != nil {
-				return err
-			}
-			if a.open == nil {
-				a.open = map[string]opened{}
-			}
-			o.path = path
-			a.open[l.Name] = o
+		o, err := a.get(l.Name, model)
+		if err != nil {
+			return err
 		}
+		key += fmt.Sprintf("%s %v %v\n", o.stamp, l.Text, l.UNet)
 		uses = append(uses, lora.Use{File: o.file, UNet: l.UNet, Text: l.Text})
+	}
+	if key == a.added {
+		return nil
 	}
 	warnings, err := lora.Apply(networks, uses)
 	if err != nil {
 		return err
 	}
 	a.added, a.warnings = key, warnings
+	for _, t := range a.stale {
+		t.Close()
+	}
+	a.stale = nil
 	return nil
+}
+
+// get opens the file of an adapter, again where it is another than before: training writes a new one under the old name.
+func (a *adapters) get(name, model string) (opened, error) {
+	path, err := a.find(name, model)
+	if err != nil {
+		return opened{}, err
+	}
+	stamp, err := stampOf(path)
+	if err != nil {
+		return opened{}, fmt.Errorf("the LoRA cannot be read: %w", err)
+	}
+	old, ok := a.open[name]
+	if ok && old.stamp == stamp {
+		return old, nil
+	}
+	o := opened{stamp: stamp, path: path}
+	if o.file, o.tensors, err = lora.Open(path); err != nil {
+		return opened{}, err
+	}
+	if ok {
+		a.stale = append(a.stale, old.tensors)
+	}
+	if a.open == nil {
+		a.open = map[string]opened{}
+	}
+	a.open[name] = o
+	return o, nil
+}
+
+// stampOf tells the state of a file from others, by its path, its size and the time of its last change.
+func stampOf(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%q %d %d", path, info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // loraFolders are where programs keep adapters, seen from a model's folder; loraEndings are what their files end in.
@@ -107,7 +130,10 @@ func (a *adapters) close() {
 	for _, o := range a.open {
 		o.tensors.Close()
 	}
-	a.open = nil
+	for _, t := range a.stale {
+		t.Close()
+	}
+	a.open, a.stale = nil, nil
 }
 
 // conditioned is the networks of a model that adapters may change, each nil where the model lacks it.

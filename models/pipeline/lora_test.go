@@ -209,6 +209,41 @@ func TestLoRASwitch(t *testing.T) {
 	}
 }
 
+// TestReplacedLoRA trains an adapter anew under its old name: the next picture is the new one's.
+func TestReplacedLoRA(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "own.safetensors")
+	save := func(value float32) {
+		must(t, checkpoint.Write(path, []checkpoint.Tensor{
+			checkpoint.NewF32("lora_unet_conv_in.lora_down.weight", []int{1, 4, 3, 3}, slices.Repeat([]float32{value}, 36)),
+			checkpoint.NewF32("lora_unet_conv_in.lora_up.weight", []int{8, 1, 1, 1}, []float32{-3, -2, -1, 0, 1, 2, 3, 4}),
+		}, map[string]string{"value": strings.Repeat("x", int(value*10))})) // another size: no clock decides
+	}
+	list := []LoRA{{Name: path, Text: 1, UNet: 1}}
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		picture := func(p *Text2Image) (pix []uint8, hash string) {
+			t.Helper()
+			r, err := p.Run(context.Background(), Request{Prompt: "a horse", Seed: 1, LoRAs: list}, nil)
+			must(t, err)
+			return r.Images[0].Pix, r.LoRAHashes["own"]
+		}
+		p := newSmall(t, dev)
+		save(0.5)
+		first, firstHash := picture(p)
+		save(0.9)
+		second, secondHash := picture(p)
+		want, wantHash := picture(newSmall(t, dev))
+		if slices.Equal(first, second) || firstHash == secondHash {
+			t.Error("the adapter that was replaced is still in use")
+		}
+		if !slices.Equal(second, want) || secondHash != wantHash {
+			t.Error("the new adapter makes another picture than in a fresh pipeline")
+		}
+		if len(p.adapters.stale) > 0 {
+			t.Error("the replaced file is still open")
+		}
+	})
+}
+
 // TestLoRAInPipeline runs the small model with and without an adapter and back: the last picture is the first.
 func TestLoRAInPipeline(t *testing.T) {
 	dir := t.TempDir()

@@ -263,7 +263,8 @@ func (t *Text2Image) size(r Request) setting {
 	return setting{h: r.Height / f, w: r.Width / f}
 }
 
-// setting is what the plans for a request's first picture are compiled for; the request is as Resolve gives it.
+// setting is what the plans for a request's first picture are compiled for; the request is as Resolve gives it, and its adapters
+// are added.
 func (t *Text2Image) setting(r Request) setting {
 	s := t.size(r)
 	s.guided, s.chunks, s.skip = r.CFG != 1, 1, r.ClipSkip
@@ -278,7 +279,7 @@ func (t *Text2Image) setting(r Request) setting {
 		s.skip = 1 // it reads the layer before the last of both encoders, whatever is asked for, as A1111 does
 	}
 	if words, err := newScript(r); err == nil { // as Resolve has seen
-		s.chunks, s.loras = t.chunks(words, s.guided), loraKey(words.loras)
+		s.chunks, s.loras = t.chunks(words, s.guided), t.adapters.added
 	}
 	return s
 }

@@ -220,6 +220,31 @@ func TestWordsFoundByName(t *testing.T) {
 	if samePixels(named.Images[0], r("a , wide").Images[0]) {
 		t.Error("the word changes nothing")
 	}
+	if again := r("a steed, wide"); !samePixels(named.Images[0], again.Images[0]) || len(again.Warnings) != 1 || p.lessons.count != 1 {
+		t.Errorf("the second time: warnings %q, learned %d times", again.Warnings, p.lessons.count)
+	}
+	save := func(folder string, vectors int) []float32 {
+		v := diffusion.Noise(uint64(vectors), 1, vectors*8)
+		must(t, checkpoint.Write(filepath.Join(folder, "Steed.safetensors"), []checkpoint.Tensor{checkpoint.NewF32("emb_params", []int{vectors, 8}, v)}, nil))
+		return v
+	}
+	trained := save(near, 3)
+	if r("a steed"); len(p.lessons.words) != 1 || !slices.Equal(p.lessons.words[0].vectors[0], trained) {
+		t.Error("a word that was trained anew is the old one")
+	}
+	chosen := t.TempDir()
+	first := save(chosen, 1)
+	p.SetEmbeddingFolders(chosen)
+	if r("a steed"); len(p.lessons.words) != 1 || !slices.Equal(p.lessons.words[0].vectors[0], first) {
+		t.Error("the word beside the model comes before that of the folder that was set")
+	}
+	fresh, err := NewText2Image(newHost(t, host.Options{}), m)
+	must(t, err)
+	defer fresh.Close()
+	fresh.SetEmbeddingFolders(chosen)
+	if fresh.learnNamed("a steed"); len(fresh.lessons.words) != 1 || !slices.Equal(fresh.lessons.words[0].vectors[0], first) {
+		t.Error("of both at once, the word beside the model counts")
+	}
 }
 
 // TestRescale checks the equation: at phi = 1 the deviation is the prompt's own, at ½ half way.
