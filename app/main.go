@@ -56,7 +56,8 @@ func main() {
 	switch {
 	case err == nil:
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "atelier: cancelled")
+		advice, _ := strings.CutPrefix(err.Error(), context.Canceled.Error()) // what it leaves to do, where that is said
+		fmt.Fprintln(os.Stderr, "atelier: cancelled"+advice)
 		os.Exit(130)
 	default:
 		fmt.Fprintln(os.Stderr, "atelier:", err)
