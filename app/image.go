@@ -494,8 +494,7 @@ func save(res *pipeline.Result, out string) (files []string, err error) {
 			continue
 		}
 		err = cmp.Or(err, failed)
-		rescue := filepath.Join(os.TempDir(), fmt.Sprintf("atelier-%d-%d.png", os.Getpid(), meta.Seed))
-		if library.WriteNew(rescue, img, meta) == nil {
+		if rescue, err := library.Rescue(img, meta); err == nil {
 			kept = append(kept, rescue)
 		}
 	}
