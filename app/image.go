@@ -151,12 +151,15 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		if c.Batch > 1 {
 			return errors.New("--trace records one picture; leave --batch at 1")
 		}
+		if info, err := os.Stat(c.Trace); err == nil && info.IsDir() || filepath.Clean(c.Trace) == filepath.Clean(c.Out) {
+			return fmt.Errorf("--trace %s is a folder or the picture itself; give the name of another file", c.Trace)
+		}
 		if err := library.CheckFolder(filepath.Dir(c.Trace)); err != nil {
 			return err
 		}
 	}
 	start := time.Now()
-	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: c.MemoryLimit * 1_000_000})
+	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: megabytes(c.MemoryLimit)})
 	if err != nil {
 		return err
 	}
@@ -183,6 +186,13 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	res, err := pipe.Run(ctx, req, bar.report)
 	bar.done()
 	if err != nil {
+		if res != nil { // what was finished before is kept
+			files, saveErr := save(res, c.Out)
+			for _, f := range files {
+				fmt.Fprintln(os.Stderr, "atelier: finished before that:", f)
+			}
+			err = cmp.Or(saveErr, err)
+		}
 		return err
 	}
 	res.Seconds["open"] = opened
@@ -325,10 +335,13 @@ func (c *imageCmd) words(req *pipeline.Request, pipe pipeline.Pipeline) error {
 // picture reads the picture to begin from, and its mask.
 func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 	if c.Init == "" {
-		if c.Mask != "" {
-			return errors.New("--mask says where a picture is made new: name that picture with --init")
+		if c.Mask != "" || c.Strength != 0 {
+			return errors.New("--mask says where a picture is made new, and --strength how much: name that picture with --init")
 		}
 		return nil
+	}
+	if c.MaskBlur < 0 || c.Padding < 0 {
+		return fmt.Errorf("--mask-blur and --masked-padding are numbers of pixels, 0 or more, not %d and %d", c.MaskBlur, c.Padding)
 	}
 	if req.Init, err = readPixels(c.Init, "image01", "image"); err != nil || c.Mask == "" {
 		req.Strength = cmp.Or(c.Strength, req.Strength)
@@ -376,7 +389,7 @@ func (c *imageCmd) follow(req *pipeline.Request) (close func(), err error) {
 			close()
 			return nil, err
 		}
-		if control.Scale > 0 { // at 0 it does not count
+		if control.Scale != 0 { // at 0 it does not count
 			req.Controls = append(req.Controls, control)
 		}
 	}
@@ -486,26 +499,30 @@ func (r *recorder) record(name string, shape []int, data []float32) {
 	r.tensors = append(r.tensors, checkpoint.NewF32(name, append([]int(nil), shape...), append([]float32(nil), data...)))
 }
 
-// save writes the pictures under out; where that fails they go to the temporary folder, so that nothing made is lost.
-func save(res *pipeline.Result, out string) ([]string, error) {
-	var files []string
+// save writes the pictures under out; those that cannot be go to the temporary folder, so that nothing made is lost.
+func save(res *pipeline.Result, out string) (files []string, err error) {
+	var kept []string
 	for i, img := range res.Images {
 		path := out
-		if len(res.Images) > 1 {
+		if res.Request.Batch > 1 {
 			ext := filepath.Ext(out)
 			path = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(out, ext), i+1, ext)
 		}
 		meta := metaOf(res, i)
-		if err := library.WriteTo(path, img, meta); err != nil {
-			rescue := filepath.Join(os.TempDir(), fmt.Sprintf("atelier-%d.png", meta.Seed))
-			if library.WriteTo(rescue, img, meta) == nil {
-				return files, fmt.Errorf("%w; the picture is kept as %s", err, rescue)
-			}
-			return files, err
+		failed := library.WriteTo(path, img, meta)
+		if failed == nil {
+			files = append(files, path)
+			continue
 		}
-		files = append(files, path)
+		err = cmp.Or(err, failed)
+		if rescue, err := library.Rescue(img, meta); err == nil {
+			kept = append(kept, rescue)
+		}
 	}
-	return files, nil
+	if len(kept) > 0 {
+		err = fmt.Errorf("%w; what could not be saved there is kept as %s", err, strings.Join(kept, ", "))
+	}
+	return files, err
 }
 
 // metaOf is what a picture says of how it was made.

@@ -77,7 +77,10 @@ func TestImageFlags(t *testing.T) {
 	}
 	for want, c := range map[string]imageCmd{
 		"not a folder":               {Wildcards: at("p.png")},
+		"is not a picture file":      {Like: dir},
 		"with --init":                {Mask: at("p.png")},
+		"how much: name":             {Strength: 0.5},
+		"0 or more, not -1 and 32":   {Init: at("p.png"), MaskBlur: -1, Padding: 32},
 		"is not NAME or NAME:WEIGHT": {Lora: []string{"a>b"}},
 		"cannot be used":             {Init: at("none.png")},
 		"learns no words":            {Embedding: []string{at("n.safetensors")}},
@@ -168,5 +171,27 @@ func TestImageControls(t *testing.T) {
 		if _, err := c.follow(&pipeline.Request{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; %q is wanted in it", err, want)
 		}
+	}
+}
+
+// TestSaveLosesNoPicture saves a batch of which one name is taken by a folder: the others are where they should be, and that one
+// is kept elsewhere, beside what is there already.
+func TestSaveLosesNoPicture(t *testing.T) {
+	spare, dir := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", spare)
+	if err := os.Mkdir(filepath.Join(dir, "a-2.png"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	res := &pipeline.Result{Request: pipeline.Request{Batch: 4}, Seeds: []uint64{5, 6, 7}, Prompts: make([]string, 3), Negatives: make([]string, 3)}
+	for range 3 { // the fourth was not finished
+		res.Images = append(res.Images, image.NewNRGBA(image.Rect(0, 0, 8, 8)))
+	}
+	files, err := save(res, filepath.Join(dir, "a.png"))
+	if want := []string{filepath.Join(dir, "a-1.png"), filepath.Join(dir, "a-3.png")}; !slices.Equal(files, want) {
+		t.Errorf("saved %q, want %q", files, want)
+	}
+	kept, _ := filepath.Glob(filepath.Join(spare, "atelier-*-6.png"))
+	if len(kept) != 1 || err == nil || !strings.Contains(err.Error(), "this is a folder") || !strings.HasSuffix(err.Error(), "kept as "+kept[0]) {
+		t.Errorf("kept %q, %v", kept, err)
 	}
 }

@@ -50,7 +50,7 @@ func (c *judgeCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
-	dev, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: c.MemoryLimit * 1_000_000})
+	dev, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: megabytes(c.MemoryLimit)})
 	if err != nil {
 		return err
 	}

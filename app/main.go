@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -55,7 +56,8 @@ func main() {
 	switch {
 	case err == nil:
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "atelier: cancelled")
+		advice, _ := strings.CutPrefix(err.Error(), context.Canceled.Error()) // what it leaves to do, where that is said
+		fmt.Fprintln(os.Stderr, "atelier: cancelled"+advice)
 		os.Exit(130)
 	default:
 		fmt.Fprintln(os.Stderr, "atelier:", err)
@@ -78,6 +80,9 @@ func joinNegatives(args []string) []string {
 	}
 	return out
 }
+
+// megabytes gives bytes; numbers too large for that are no limit, and those below 0 stay so.
+func megabytes(n int64) int64 { return min(max(n, -1), math.MaxInt64/1_000_000) * 1_000_000 }
 
 // mistake is one sentence about a command line that was not understood.
 func mistake(err error) string {

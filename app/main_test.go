@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,14 @@ func TestNegativeNumbersAfterASpace(t *testing.T) {
 	want := []string{"image", "--cfg=-3", "--seed=-1", "--prompt", "-x", "--json", "--width=-5", "--steps", "4", "--", "-2"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestMegabytes(t *testing.T) {
+	for in, want := range map[int64]int64{0: 0, 4000: 4_000_000_000, -7: -1_000_000, math.MaxInt64: 9_223_372_036_854_000_000, math.MinInt64: -1_000_000} {
+		if got := megabytes(in); got != want {
+			t.Errorf("%d MB are %d bytes, not %d", in, want, got)
+		}
 	}
 }
 

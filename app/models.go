@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"atelier/app/modelstore"
 	"atelier/compute"
@@ -122,7 +125,7 @@ func printEntries(list []modelstore.Entry) {
 	w := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tKIND\tFAMILY\tSIZE\tNEEDS\tTYPE\tHASH\tLICENCE")
 	for _, e := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.Name, e.Kind, family(e), compute.FormatBytes(e.Size), needs(e), e.DType, dash(e.Short), dash(e.Licence))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(e.Name), e.Kind, oneLine(family(e)), compute.FormatBytes(e.Size), needs(e), oneLine(e.DType), dash(e.Short), oneLine(dash(e.Licence)))
 	}
 	w.Flush()
 	head, body, _ := strings.Cut(rows.String(), "\n")
@@ -130,11 +133,21 @@ func printEntries(list []modelstore.Entry) {
 	for i, line := range strings.Split(strings.TrimSuffix(body, "\n"), "\n") {
 		fmt.Println(strings.TrimRight(line, " "))
 		if p := list[i].Problem; p != "" {
-			fmt.Printf("    cannot be used: %s\n", p)
+			fmt.Printf("    cannot be used: %s\n", oneLine(p))
 		} else if n := list[i].Note; n != "" {
-			fmt.Printf("    %s\n", n)
+			fmt.Printf("    %s\n", oneLine(n))
 		}
 	}
+}
+
+// oneLine keeps what files are called and say of themselves from breaking a table, or speaking to the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func dash(s string) string {
@@ -191,7 +204,7 @@ func (c *modelsInfoCmd) Run(ctx context.Context) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, value)
+			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value))
 		}
 	}
 	row("Name", e.Name)
@@ -275,7 +288,7 @@ func (c *modelsScanCmd) Run(ctx context.Context) error {
 		fmt.Println()
 	}
 	for _, p := range problems {
-		fmt.Println(p)
+		fmt.Println(oneLine(p.Error()))
 	}
 	return nil
 }
@@ -295,10 +308,11 @@ func (c *modelsLinkCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, entries, _, err := scanned(ctx, c.JSON)
+	_, entries, problems, err := scanned(ctx, c.JSON)
 	if err != nil {
 		return err
 	}
+	problems = slices.DeleteFunc(problems, func(p modelstore.Problem) bool { return !strings.HasPrefix(p.Path, f.Path) })
 	n := 0
 	for _, e := range entries {
 		if e.Folder == f.Path {
@@ -308,8 +322,12 @@ func (c *modelsLinkCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return printJSON(struct {
 			modelstore.Folder
-			Models int `json:"models"`
-		}{f, n})
+			Models   int                  `json:"models"`
+			Problems []modelstore.Problem `json:"problems,omitempty"`
+		}{f, n, problems})
+	}
+	for _, p := range problems {
+		fmt.Fprintln(os.Stderr, "atelier:", oneLine(p.Error()))
 	}
 	fmt.Printf("%s (%s): %d models, used where they are\n", f.Path, f.Program, n)
 	return nil
@@ -467,6 +485,9 @@ func (c *modelsTokenCmd) Run() error {
 	s, err := modelstore.Open(modelstore.Options{})
 	if err != nil {
 		return err
+	}
+	if strings.TrimSpace(c.Host) == "" {
+		return errors.New("a token is for a host: name one, such as huggingface.co")
 	}
 	token, _ := bufio.NewReader(os.Stdin).ReadString('\n')
 	return s.SetToken(c.Host, strings.TrimSpace(token))

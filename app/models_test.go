@@ -82,6 +82,11 @@ func TestModelsCommands(t *testing.T) {
 	if _, err = runLine(t, "models", "unlink", filepath.Dir(file)); err != nil {
 		t.Error(err)
 	}
+	for _, part := range []string{"", "some"} {
+		if out, err = runLine(t, "models", "remove", part); err == nil {
+			t.Errorf("remove %q: %q", part, out)
+		}
+	}
 	if out, err = runLine(t, "models", "remove", "some lora"); err != nil || !strings.Contains(out, "is gone") {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -90,6 +95,20 @@ func TestModelsCommands(t *testing.T) {
 	}
 	if _, err = runLine(t, "models", "info", "some lora"); err == nil {
 		t.Error("it is still listed")
+	}
+	if out, err = runLine(t, "models", "link", ""); err == nil || !strings.Contains(err.Error(), "no folder is named") {
+		t.Errorf("%q, %v", out, err)
+	}
+	odd := filepath.Join(dir, "odd")
+	os.MkdirAll(odd, 0o755)
+	for _, name := range []string{"two\nlines\tand \x1b[31mred", "\xff"} {
+		os.WriteFile(filepath.Join(odd, name+".safetensors"), nil, 0o644)
+	}
+	if _, err = runLine(t, "models", "link", odd); err != nil {
+		t.Error(err)
+	}
+	if out, err = runLine(t, "models", "list"); err != nil || !strings.Contains(out, "two lines and  [31mred") || strings.Count(out, "\n") != 5 {
+		t.Errorf("%q, %v", out, err)
 	}
 	if out, err = runLine(t, "models", "catalogue"); err != nil || !strings.Contains(out, "clip-vocabulary") || !strings.Contains(out, "CreativeML OpenRAIL-M") {
 		t.Errorf("%q, %v", out, err)

@@ -50,7 +50,7 @@ func (c *probeCmd) Run(ctx context.Context) error {
 	for _, w := range m.Warnings {
 		fmt.Fprintln(os.Stderr, "atelier: warning:", w)
 	}
-	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: c.MemoryLimit * 1_000_000})
+	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: megabytes(c.MemoryLimit)})
 	if err != nil {
 		return err
 	}

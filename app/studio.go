@@ -38,12 +38,12 @@ func (c *studioCmd) Run(ctx context.Context) error {
 	}
 	if !hasDisplay() {
 		defer store.Close()
-		return onePicture(ctx, lib, engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
+		return onePicture(ctx, lib, engine.Options{Choice: choice, MemoryLimit: megabytes(c.MemoryLimit)})
 	}
 	// The window takes over the signals soon after it opens; until then one ends the program, which has nothing to lose yet.
 	defer context.AfterFunc(ctx, func() { os.Exit(130) })()
 	models, problem := openStore()
-	s := newStudio(models, engine.Options{Choice: choice, MemoryLimit: c.MemoryLimit * 1_000_000})
+	s := newStudio(models, engine.Options{Choice: choice, MemoryLimit: megabytes(c.MemoryLimit)})
 	beat, report := heartbeat(os.Getenv("ATELIER_HEARTBEAT"))
 	defer report()
 	sound := audio.New()

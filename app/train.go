@@ -38,7 +38,7 @@ func (c *trainCmd) train(ctx context.Context, to io.Writer) error {
 	if err != nil || c.RecipeOnly {
 		return err
 	}
-	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: c.MemoryLimit * 1_000_000})
+	e, err := engine.Open(engine.Options{Choice: c.Device, MemoryLimit: megabytes(c.MemoryLimit)})
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,14 @@ func (s *shell) obeySignals() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	select {
 	case <-signals:
-		s.post(s.leave)
+		s.post(func() {
+			for _, path := range s.image.Rescue() {
+				if s.options.Log != nil {
+					s.options.Log("a picture that was not saved is kept as " + path)
+				}
+			}
+			s.leave()
+		})
 	case <-s.stop:
 	}
 }

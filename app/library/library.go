@@ -96,6 +96,12 @@ func writeTo(path string, img *image.NRGBA, meta Meta, replace bool) error {
 	return place(path, data, replace)
 }
 
+// Rescue writes a picture that could not be saved where it should be, or not yet, to the folder for temporary files.
+func Rescue(img *image.NRGBA, meta Meta) (string, error) {
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("atelier-%d-%d.png", os.Getpid(), meta.Seed))
+	return path, WriteNew(path, img, meta)
+}
+
 // WriteFile writes a file of any kind as WriteTo writes pictures: whole or not at all, in place of one that is there. The error is a
 // *SaveError.
 func WriteFile(path string, data []byte) error {

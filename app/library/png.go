@@ -94,6 +94,13 @@ var ErrNoParameters = errors.New("the file has no parameters chunk: it was not m
 
 // ReadParameters reads how a PNG file was made, from its `parameters` chunk.
 func ReadParameters(path string) (Parameters, error) {
+	info, err := os.Stat(path) // opening a pipe would wait for its other end
+	if err != nil {
+		return Parameters{}, fmt.Errorf("library: could not open %s: %w", path, disk.Plain(err))
+	}
+	if !info.Mode().IsRegular() {
+		return Parameters{}, fmt.Errorf("library: %s is not a picture file; choose another", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return Parameters{}, fmt.Errorf("library: could not open %s: %w", path, disk.Plain(err))

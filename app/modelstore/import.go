@@ -276,7 +276,7 @@ func (c *copying) file(from, to string) (err error) {
 // Remove deletes a model from the studio's own folder, with the files beside it that speak of it; of a link, the link alone. Models of
 // other programs are theirs: only their folder can be unlinked.
 func (s *Store) Remove(path string) (Entry, error) {
-	e, err := s.Find(path)
+	e, err := s.find(path, false) // never by a part of its name
 	if err != nil {
 		return e, err
 	}

@@ -203,6 +203,9 @@ func (s *Store) usual() []string {
 
 // Link adds a folder of another program, or an extra_model_paths.yaml. Nothing in it is copied or changed.
 func (s *Store) Link(path string) (Folder, error) {
+	if path == "" { // which would be wherever the program was started
+		return Folder{}, errors.New("no folder is named; name the one to link")
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return Folder{}, err
@@ -413,7 +416,13 @@ func (s *Store) Entries() []Entry {
 }
 
 // Find gives the model under a path or a name: the name itself, or, where only one model has it, a part of one.
-func (s *Store) Find(name string) (Entry, error) {
+func (s *Store) Find(name string) (Entry, error) { return s.find(name, true) }
+
+// find is Find; part says whether a part of a name is enough.
+func (s *Store) find(name string, part bool) (Entry, error) {
+	if name == "" {
+		return Entry{}, errors.New("no model is named; see them with models list")
+	}
 	all := s.Entries()
 	abs, _ := filepath.Abs(name)
 	for _, e := range all {
@@ -424,7 +433,7 @@ func (s *Store) Find(name string) (Entry, error) {
 	for _, match := range []func(e Entry) bool{
 		func(e Entry) bool { return e.Name == name || filepath.Base(e.Path) == name },
 		func(e Entry) bool { return strings.EqualFold(e.Name, name) || strings.EqualFold(e.Title, name) },
-		func(e Entry) bool { return strings.Contains(strings.ToLower(e.Name), strings.ToLower(name)) },
+		func(e Entry) bool { return part && strings.Contains(strings.ToLower(e.Name), strings.ToLower(name)) },
 	} {
 		switch found := slices.DeleteFunc(slices.Clone(all), func(e Entry) bool { return !match(e) }); {
 		case len(found) == 1:

@@ -77,16 +77,24 @@ func Attention(text string) []Piece {
 			}
 		}
 	}
-	for _, at := range round {
-		scale(at, more)
-	}
-	for _, at := range square {
-		scale(at, less)
-	}
+	unclosed(pieces, round, more)
+	unclosed(pieces, square, less)
 	if len(pieces) == 0 {
 		return []Piece{{"", 1}}
 	}
 	return merge(pieces)
+}
+
+// unclosed multiplies the pieces by a factor for each bracket that is open before them; the brackets' places ascend. The powers
+// are shared, for thousands of brackets may be open.
+func unclosed(pieces []Piece, open []int, by float64) {
+	power := 1.0
+	for i := range pieces {
+		for ; len(open) > 0 && open[0] == i; open = open[1:] {
+			power *= by
+		}
+		pieces[i].Weight *= power
+	}
 }
 
 // merge joins neighbours of equal weight.

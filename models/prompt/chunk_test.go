@@ -165,9 +165,10 @@ func TestExpand(t *testing.T) {
 	if got, err := Expand("__colour__", 1, 1, nil); got != "__colour__" || err != nil {
 		t.Errorf("without a folder: %q, %v", got, err)
 	}
-	for in, want := range map[string]string{"__color__": "no file color.txt; it has colour.txt, loop.txt, none.txt", "__loop__": "break the circle", "__none__": "no lines", "__animals/../../x__": "not the name of a file"} {
+	for in, want := range map[string]string{"__color__": "no file color.txt; it has colour.txt, loop.txt, none.txt", "__loop__": "break the circle", "__none__": "no lines", "__animals/../../x__": "not the name of a file",
+		strings.Repeat("wordy ", 3000): `begins "wordy wordy wordy wordy wordy wordy word" has 18000 bytes, and at most 16384 are read`} {
 		if _, err := Expand(in, 1, 1, files); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", in, err)
+			t.Errorf("%.80s: %v", in, err)
 		}
 	}
 }

@@ -25,6 +25,9 @@ var wildcard = regexp.MustCompile(`__([A-Za-z0-9](?:[\w./-]*?[A-Za-z0-9])??)__`)
 // line of colour.txt in the folder wildcards, __animals/cat__ one of animals/cat.txt; empty lines and those that begin with #
 // don't count. Without a folder, __colour__ stays as it is.
 func Expand(text string, seed, stream uint64, wildcards fs.FS) (string, error) {
+	if len(text) > maxText {
+		return "", fmt.Errorf("the prompt that begins %.40q has %d bytes, and at most %d are read: shorten it", text, len(text), maxText)
+	}
 	e := expander{dice: rand.New(rand.NewPCG(seed, stream)), files: wildcards}
 	return e.expand(text, 0)
 }

@@ -59,8 +59,9 @@ func At(phases []Phase, step int) string {
 	return phases[len(phases)-1].Text
 }
 
-// maxText bounds the prompts that are taken apart, in bytes: longer ones are words.
-const maxText = 1 << 16
+// maxText bounds prompts, in bytes: some 8,000 words, with which a step of the denoiser still takes no minutes. Schedule takes
+// longer ones as words.
+const maxText = 1 << 14
 
 // node is a part of a parsed prompt: words, a change at a step, or an alternation.
 type node struct {

@@ -278,6 +278,15 @@ func TestUnsavedPictureStaysAndCanBeSavedElsewhere(t *testing.T) {
 	if m == nil || m.path != "" || b.session.file.Text != "Not saved yet" || b.Unsaved() != 1 {
 		t.Fatalf("session says %q, %d unsaved", b.session.file.Text, b.Unsaved())
 	}
+	spare := t.TempDir()
+	t.Setenv("TMPDIR", spare)
+	kept := b.Rescue()
+	if len(kept) != 1 || filepath.Dir(kept[0]) != spare || b.Unsaved() != 0 || len(b.Rescue()) != 0 {
+		t.Errorf("rescued as %q, %d unsaved", kept, b.Unsaved())
+	} else if p, err := library.ReadParameters(kept[0]); err != nil || p.Prompt != "a fox" {
+		t.Errorf("the rescued picture says %+v, %v", p, err)
+	}
+	m.path = ""
 	b.session.askName()
 	path := filepath.Join(b.root, "mine.png")
 	b.session.saveName.SetText(path)

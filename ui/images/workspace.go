@@ -466,6 +466,21 @@ func (w *Workspace) Unsaved() int {
 	return n
 }
 
+// Rescue writes the pictures of this session that are in no file to the folder for temporary files, and says where they are. It is
+// for an end that leaves no time to ask.
+func (w *Workspace) Rescue() (kept []string) {
+	for _, m := range w.session.pictures {
+		if m.path != "" {
+			continue
+		}
+		if path, err := library.Rescue(m.image, m.meta); err == nil {
+			m.path = path
+			kept = append(kept, path)
+		}
+	}
+	return kept
+}
+
 func (w *Workspace) lastSeed() (uint64, bool) {
 	if m := w.session.chosen(); m != nil {
 		return m.seed, true

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"fmt"
 	"image/color"
 	"strings"
 
@@ -152,6 +153,10 @@ func (e *entry) TypedShortcut(s fyne.Shortcut) {
 			passShortcut(e, s)
 		}
 		return
+	case *fyne.ShortcutPaste:
+		if !e.owner.takes(len(e.Text) - len(e.SelectedText()) + len(fyne.CurrentApp().Clipboard().Content())) {
+			return
+		}
 	}
 	if editing(s) || !passShortcut(e, s) {
 		e.Entry.TypedShortcut(s)
@@ -234,9 +239,22 @@ func newField(tips *Tips, placeholder string, width float32, lines int, right bo
 // Text is what the field shows.
 func (f *Field) Text() string { return f.entry.Text }
 
-// SetText shows another text; it does not commit.
+// longest bounds the text of fields that wrap, in bytes: the toolkit lays a paragraph out in time that grows with the square of
+// its length, at every keystroke, and a hundred kilobytes would hold the window for minutes.
+const longest = 4000
+
+// takes tells whether a text of so many bytes may stand in the field, and says so where it may not.
+func (f *Field) takes(length int) bool {
+	if f.entry.Wrapping != fyne.TextWrapWord || length <= longest {
+		return true
+	}
+	f.tips.Note(f, fmt.Sprintf("That would be %d letters, and at most %d fit here: shorten the text first.", length, longest))
+	return false
+}
+
+// SetText shows another text, unless it is longer than the field takes; it does not commit.
 func (f *Field) SetText(s string) {
-	if f.entry.Text != s {
+	if f.entry.Text != s && f.takes(len(s)) {
 		f.entry.SetText(s)
 	}
 }

@@ -168,6 +168,29 @@ func TestFieldPassesWhatItHasNoUseFor(t *testing.T) {
 	}
 }
 
+func TestTextAreaRefusesWhatWouldHoldTheWindow(t *testing.T) {
+	var f *Field
+	_, _, _ = open(t, func(tips *Tips) fyne.CanvasObject {
+		f = NewTextArea(tips, "words", 2, 6, Tip{})
+		return f
+	})
+	f.Focus()
+	test.Type(f.entry, "abc")
+	paste := func(n int) {
+		fyne.CurrentApp().Clipboard().SetContent(strings.Repeat("x ", n/2))
+		f.entry.TypedShortcut(&fyne.ShortcutPaste{Clipboard: fyne.CurrentApp().Clipboard()})
+	}
+	if paste(100_000); f.Text() != "abc" {
+		t.Errorf("%d letters were pasted", len(f.Text()))
+	}
+	if f.SetText(strings.Repeat("y", longest+1)); f.Text() != "abc" {
+		t.Errorf("%d letters were set", len(f.Text()))
+	}
+	if paste(longest - 4); len(f.Text()) != longest-1 {
+		t.Errorf("%d letters, %d are wanted", len(f.Text()), longest-1)
+	}
+}
+
 func TestTextAreaGrowsWithItsText(t *testing.T) {
 	var f *Field
 	open(t, func(tips *Tips) fyne.CanvasObject {
