@@ -18,7 +18,6 @@ import (
 	"atelier/app/dataset"
 	"atelier/app/engine"
 	"atelier/app/library"
-	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
 	"atelier/models/prompt"
@@ -79,7 +78,7 @@ type imageCmd struct {
 
 	Embedding    []string `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
 	Like         string   `placeholder:"PICTURE" help:"Take what other flags leave out (the prompt where it is empty, seed, size, sampler ...) from what a PNG file says of how it was made."`
-	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder or a file."`
+	Control      string   `placeholder:"MODEL" help:"ControlNet: a folder, a file, or its name in the list of models; --like names the one that it was made with."`
 	ControlImage string   `placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
 	ControlScale float64  `default:"1" help:"With --control: how much it counts, 0-10."`
 	ControlStart float64  `help:"With --control: from which part of the steps on, 0-1."`
@@ -171,12 +170,8 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Control != "" || c.ControlImage != "" {
-		close, err := c.follow(&req)
-		if err != nil {
-			return err
-		}
-		defer close()
+	if err := pipes.Follow(&req); err != nil {
+		return err
 	}
 	opened := time.Since(start).Round(time.Millisecond).Seconds()
 	bar := newProgressBar(c.JSON)
@@ -242,6 +237,9 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 	if err := c.picture(&req); err != nil {
 		return req, nil, err
 	}
+	if err := c.follow(&req); err != nil {
+		return req, nil, err
+	}
 	if err := c.noise(&req, pipe); err != nil {
 		return req, nil, err
 	}
@@ -282,6 +280,9 @@ func (c *imageCmd) like(req *pipeline.Request) error {
 		req.Eta = old.Eta
 	}
 	c.loras = p.Loras()
+	if used := p.Controls(); c.Control == "" && c.ControlImage != "" && len(used) > 0 {
+		c.Control, c.ControlScale, c.ControlStart, c.ControlEnd = used[0].Model, used[0].Weight, used[0].Start, used[0].End
+	}
 	return nil
 }
 
@@ -346,28 +347,22 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 	return err
 }
 
-// follow opens the ControlNet and the picture that it follows; close it when the picture is made.
-func (c *imageCmd) follow(req *pipeline.Request) (close func() error, err error) {
-	if c.Control == "" || c.ControlImage == "" {
-		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
+// follow names the ControlNet and reads the picture that it follows.
+func (c *imageCmd) follow(req *pipeline.Request) error {
+	switch {
+	case c.Control == "" && c.ControlImage == "":
+		return nil
+	case c.Control == "" || c.ControlImage == "":
+		return errors.New("--control names a ControlNet and --control-image the picture that it follows: give both")
 	}
 	picture, err := readPixels(c.ControlImage, "control", "controlnet_cond", "control_image", "image01")
 	if err != nil {
-		return nil, err
-	}
-	m, err := catalog.Open(engine.ModelPath(c.Control), catalog.Options{})
-	if err != nil {
-		return nil, err
-	}
-	net, err := pipeline.NewControlNet(m)
-	if err != nil {
-		m.Close()
-		return nil, err
+		return err
 	}
 	if c.ControlScale > 0 { // at 0 it does not count
-		req.Controls = append(req.Controls, pipeline.Control{Net: net, Picture: picture, Scale: c.ControlScale, Start: c.ControlStart, End: c.ControlEnd})
+		req.Controls = append(req.Controls, pipeline.Control{Model: c.Control, Picture: picture, Scale: c.ControlScale, Start: c.ControlStart, End: c.ControlEnd})
 	}
-	return m.Close, nil
+	return nil
 }
 
 // readPixels reads a picture file, or a picture of numbers in [0, 1], 1 C H W, from a safetensors file: the first tensor there

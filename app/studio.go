@@ -105,6 +105,7 @@ type studio struct {
 	mu       sync.Mutex
 	models   []choice            // that can be asked for, best first
 	adapters []ui.Named          // that prompts can name
+	controls []ui.ControlNet     // that pictures can follow
 	linked   map[string][]string // folders with adapters and learned words, by kind
 	failure  error
 
@@ -255,6 +256,9 @@ func (s *studio) Generate(ctx context.Context, model string, req pipeline.Reques
 	defer s.busy.leave()
 	pipe, err := s.pipe(model)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.pipes.Follow(&req); err != nil {
 		return nil, err
 	}
 	return pipe.Run(ctx, req, progress)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"atelier/app/engine"
 	"atelier/app/modelstore"
 	"atelier/models/pipeline"
 	"atelier/ui"
@@ -85,9 +86,15 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 	here := map[string]bool{"": true}
 	folders := map[string][]string{}
 	var adapters []ui.Named
+	var controls []ui.ControlNet
 	for _, e := range entries {
 		if words := wordsFor(e); words != "" && e.Problem == "" {
 			adapters = append(adapters, ui.Named{ID: words, Label: e.Name})
+		}
+		if e.Kind == modelstore.ControlNet && e.Usable() {
+			if kind, err := engine.ControlKind(e.Path); err == nil {
+				controls = append(controls, ui.ControlNet{Named: ui.Named{ID: e.Path, Label: e.Name}, Kind: kind})
+			}
 		}
 		kind := map[modelstore.Kind]string{modelstore.LoRA: "loras", modelstore.Embedding: "embeddings"}[e.Kind]
 		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
@@ -100,7 +107,7 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.linked, s.adapters = folders, adapters
+	s.linked, s.adapters, s.controls = folders, adapters, controls
 	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
 }
 
@@ -124,6 +131,13 @@ func (s *studio) Adapters() []ui.Named {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.adapters
+}
+
+// ControlNets lists what pictures can follow.
+func (s *studio) ControlNets() []ui.ControlNet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.controls
 }
 
 // NameOf is the name under which a model is in the list.

@@ -298,19 +298,19 @@ func (s *shell) keys() {
 			s.image.Reuse(key.Name)
 		}
 	})
-	s.window.SetOnDropped(func(_ fyne.Position, uris []fyne.URI) {
+	s.window.SetOnDropped(func(at fyne.Position, uris []fyne.URI) {
 		var paths []string
 		for _, u := range uris {
 			if u.Scheme() == "file" {
 				paths = append(paths, u.Path())
 			}
 		}
-		s.dropped(paths)
+		s.dropped(at, paths)
 	})
 }
 
 // dropped takes files and folders that were dropped on the window to the place that has a use for them.
-func (s *shell) dropped(paths []string) {
+func (s *shell) dropped(at fyne.Position, paths []string) {
 	if len(paths) == 0 {
 		return
 	}
@@ -320,7 +320,7 @@ func (s *shell) dropped(paths []string) {
 		return
 	}
 	if s.current == imagePlace && images.IsPicture(paths[0]) {
-		s.image.BeginWith(paths[0])
+		s.image.Drop(at, paths[0])
 		return
 	}
 	s.open(trainPlace)

@@ -51,6 +51,7 @@ func (e *engine) OpenModel(context.Context, string) (pipeline.ModelInfo, error) 
 func (e *engine) Adapters() []Named             { return nil }
 func (e *engine) SetEntries([]modelstore.Entry) {}
 func (e *engine) NameOf(string) (string, bool)  { return "", false }
+func (e *engine) ControlNets() []ControlNet     { return nil }
 func (e *engine) TrainingFolder() string        { return e.runs }
 func (e *engine) Bases() []Named                { return []Named{{ID: "sticker", Label: "sticker"}} }
 func (e *engine) Train(ctx context.Context, _ *training.Run, _ func(training.Event)) (*training.Outcome, error) {
@@ -250,9 +251,9 @@ func TestEveryWorkspaceHasItsKeys(t *testing.T) {
 func TestWhatIsDroppedGoesWhereItBelongs(t *testing.T) {
 	b := newBench(t)
 	folder := t.TempDir()
-	b.dropped([]string{folder})
+	b.dropped(fyne.Position{}, []string{folder})
 	b.until("the refusal of an empty folder", func() bool { return b.current == trainPlace })
-	b.dropped([]string{filepath.Join(folder, "model.safetensors")})
+	b.dropped(fyne.Position{}, []string{filepath.Join(folder, "model.safetensors")})
 	if b.current != modelsPlace {
 		t.Errorf("a model file is dropped on place %d", b.current)
 	}

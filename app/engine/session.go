@@ -67,9 +67,63 @@ func helpers(p pipeline.Pipeline) {
 
 // Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.
 type Pipelines struct {
-	engine *Engine
-	mu     sync.Mutex
-	open   map[string]*opened
+	engine   *Engine
+	mu       sync.Mutex
+	open     map[string]*opened
+	controls map[string]*control
+}
+
+// control is an open ControlNet.
+type control struct {
+	model *catalog.Model
+	net   *pipeline.ControlNet
+}
+
+// openControl opens the ControlNet of a path, or of a name that the list of models has it under.
+func openControl(name string) (*control, error) {
+	m, err := catalog.Open(ModelPath(name), catalog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	net, err := pipeline.NewControlNet(m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return &control{m, net}, nil
+}
+
+// ControlKind is which models can follow the ControlNet of a path; see pipeline.ModelInfo.Follows.
+func ControlKind(path string) (string, error) {
+	c, err := openControl(path)
+	if err != nil {
+		return "", err
+	}
+	defer c.model.Close()
+	return c.net.Kind(), nil
+}
+
+// Follow opens the ControlNets that a request names and does not hold yet. They stay open, mapped and not read, until Close, for what
+// a pipeline keeps on the device comes from them.
+func (p *Pipelines) Follow(r *pipeline.Request) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		c := &r.Controls[i]
+		if c.Net != nil {
+			continue
+		}
+		if p.controls[c.Model] == nil {
+			opened, err := openControl(c.Model)
+			if err != nil {
+				return err
+			}
+			p.controls[c.Model] = opened
+		}
+		c.Net = p.controls[c.Model].net
+	}
+	return nil
 }
 
 type opened struct {
@@ -79,7 +133,7 @@ type opened struct {
 
 // NewPipelines has nothing open yet.
 func NewPipelines(e *Engine) *Pipelines {
-	return &Pipelines{engine: e, open: map[string]*opened{}}
+	return &Pipelines{engine: e, open: map[string]*opened{}, controls: map[string]*control{}}
 }
 
 // Get opens the model under a name or path, or gives the one that is open already.
@@ -134,5 +188,9 @@ func (p *Pipelines) Close() {
 		o.pipe.Close()
 		o.model.Close()
 		delete(p.open, name)
+	}
+	for path, c := range p.controls {
+		c.model.Close()
+		delete(p.controls, path)
 	}
 }

@@ -35,8 +35,15 @@ type Meta struct {
 	OnlyMasked       bool              // the mask's surroundings were worked on alone
 	Padding          int               // of these surroundings, in pixels
 	Loras            map[string]string // hashes by name
+	Controls         []Control         // that the picture follows
 	Edited           bool              // the picture began from another
 	Version          string            // program and version
+}
+
+// Control is a ControlNet that a picture follows: its name, how much it counts, and from which part of the steps to which.
+type Control struct {
+	Model              string
+	Weight, Start, End float64
 }
 
 // Labels turn a sampler's and a schedule's id into the words that metadata carries; nil keeps the id.
@@ -67,6 +74,11 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 	if m.Masked = result.Masked; m.Masked {
 		m.MaskBlur = r.MaskBlur
 		m.OnlyMasked, m.Padding = r.OnlyMasked, r.Padding
+	}
+	for _, c := range r.Controls {
+		if c.Net != nil {
+			m.Controls = append(m.Controls, Control{c.Net.Name, c.Scale, c.Start, c.End})
+		}
 	}
 	if i < len(result.Seeds) {
 		m.Seed = result.Seeds[i]
@@ -139,9 +151,15 @@ func (m Meta) String() string {
 		}
 		add("Lora hashes", strings.Join(list, ", "))
 	}
+	for i, c := range m.Controls {
+		add(controlKey(i), fmt.Sprintf("Module: none, Model: %s, Weight: %g, Guidance Start: %g, Guidance End: %g", c.Model, c.Weight, c.Start, c.End))
+	}
 	add("Version", m.Version)
 	return b.String()
 }
+
+// controlKey is under what A1111's extension writes ControlNet i, counted from 0.
+func controlKey(i int) string { return fmt.Sprintf("ControlNet %d", i) }
 
 func number(n int) string {
 	if n == 0 {
@@ -280,4 +298,30 @@ func (p Parameters) Loras() map[string]string {
 		}
 	}
 	return out
+}
+
+// controlModel is the name of a ControlNet as A1111's extension writes it, with a hash behind.
+var controlModel = regexp.MustCompile(`^(.*?)(?: \[[0-9a-fA-F]+\])?$`)
+
+// Controls are the ControlNets that the parameters list; those of other programs' extensions, too.
+func (p Parameters) Controls() (list []Control) {
+	for i := 0; ; i++ {
+		text, ok := p.Fields[controlKey(i)]
+		if !ok {
+			return list
+		}
+		c := Control{Weight: 1, End: 1}
+		for _, part := range strings.Split(text, ",") {
+			key, value, _ := strings.Cut(strings.TrimSpace(part), ":")
+			value = strings.TrimSpace(value)
+			to := map[string]*float64{"Weight": &c.Weight, "Guidance Start": &c.Start, "Guidance End": &c.End}[key]
+			if v, err := strconv.ParseFloat(value, 64); to != nil && err == nil {
+				*to = v
+			}
+			if key == "Model" {
+				c.Model = controlModel.FindStringSubmatch(value)[1]
+			}
+		}
+		list = append(list, c)
+	}
 }

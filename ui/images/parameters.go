@@ -42,6 +42,8 @@ type form struct {
 	batch            *kit.Number
 	more             *kit.Fold
 	begin            *beginning
+	noise            *noise
+	control          *control
 	someAdapters     bool
 	oneStep          bool                // the model has no use for what sampling holds
 	sampling         []fyne.CanvasObject // what models that work in one step have no use for
@@ -49,7 +51,8 @@ type form struct {
 	lastSeed         func() (uint64, bool)
 	onOpen           func(model string) // opens a model of which only the name is known
 	trail            trail
-	loading          bool // changes come from the program, not from the person
+	pending          settings.Parameters // for the chosen model, once it is open
+	loading          bool                // changes come from the program, not from the person
 	content          fyne.CanvasObject
 }
 
@@ -61,8 +64,11 @@ type preset struct {
 	width, height int
 }
 
-func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool)) *form {
+func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool), mask brushActions) *form {
 	f := &form{tips: tips, studio: st, seedText: "-1", lastSeed: lastSeed}
+	f.begin = newBeginning(tips, !window.MaskClosed, mask, f.act)
+	f.noise = newNoise(tips, window.NoiseOpen, f.act)
+	f.control = newControl(tips, window.ControlOpen, f.act)
 	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, 9, kit.Tip{
 		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
 	f.negative = kit.NewTextArea(tips, "What to keep out", 2, 6, kit.Tip{
@@ -96,7 +102,10 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		sampler,
 		schedule,
 		kit.Labelled("Batch", labelWidth, f.batch),
-	), kit.Tip{Key: "Space", Text: "Sampler, schedule and batch size."})
+		f.noise.fold,
+		f.control.fold,
+	), kit.Tip{Key: "Space", Text: "Sampler, schedule, batch size, and what most pictures do not need."})
+	f.sampling = append(f.sampling, f.noise.fold)
 	f.layout()
 	return f
 }
@@ -108,7 +117,6 @@ func (f *form) layout() {
 		kit.NewIconButton(f.tips, kit.IconDice, kit.Tip{Name: "New seed each time", Text: "Set the seed to −1: every picture starts from other noise."}, func() { f.setSeed("-1") }),
 		kit.NewIconButton(f.tips, kit.IconReuse, kit.Tip{Name: "Reuse the last seed", Key: "S", Text: "Set the seed of the picture on the canvas, to make it again or to vary it."}, f.reuseLast))
 	sizes, steps, cfg := kit.Labelled("Size", labelWidth, size), kit.Labelled("Steps", labelWidth, f.steps), kit.Labelled("CFG scale", labelWidth, f.cfg)
-	f.begin = newBeginning(f.tips)
 	f.sampling = append(f.sampling, f.negativeFold, f.begin.content, sizes, f.presetRow, steps, cfg)
 	f.content = kit.Column(kit.Wide,
 		kit.Column(kit.Gap, f.prompt, f.negativeFold, f.begin.content),
@@ -214,7 +222,7 @@ func (f *form) act(kind string, do func()) {
 // touched remembers a change that the person made.
 func (f *form) touched(kind string) {
 	if !f.loading {
-		f.trail.note(f.parameters(), kind, time.Now())
+		f.trail.note(f.state(), kind, time.Now())
 	}
 }
 
@@ -224,9 +232,9 @@ func (f *form) undo(again bool) bool {
 	if again {
 		step = f.trail.redo
 	}
-	p, ok := step()
+	s, ok := step()
 	if ok {
-		f.load(p)
+		f.show(s)
 	}
 	return ok
 }
@@ -250,6 +258,7 @@ func chosen(c *kit.Choice, all []studio.Named) studio.Named {
 func (f *form) switchSampler() {
 	sampler := chosen(f.sampler, f.studio.Samplers())
 	f.offerSchedules(f.wished, "")
+	f.noise.suit(sampler.ID, f.current(), "")
 	if now := chosen(f.schedule, f.schedules); f.wished != "" && now.ID != f.wished {
 		f.tips.Note(f.schedule, fmt.Sprintf("%s takes the %s schedule only.", sampler.Label, now.Label))
 	}
@@ -312,6 +321,8 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 		f.wished = m.Schedule
 	}
 	f.offerSchedules(p.Schedule, m.Schedule)
+	f.noise.suit(chosen(f.sampler, f.studio.Samplers()).ID, m, p.Eta)
+	f.control.offer(f.studio.ControlNets(), m.Follows)
 	f.oneStep = m.Kind == pipeline.KindGenerator
 	for _, row := range f.sampling {
 		if f.oneStep {
@@ -387,7 +398,7 @@ func (f *form) start(models []pipeline.ModelInfo, p settings.Parameters) {
 	f.load(p)
 	f.setModels(models, p)
 	f.loading = false
-	f.trail.reset(f.parameters())
+	f.trail.reset(f.state())
 }
 
 // setModels fills the model list; last is what the person used before.
@@ -406,11 +417,13 @@ func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) 
 		f.adopt(pipeline.ModelInfo{}, last)
 		return
 	}
+	f.pending = last
 	f.adopt(models[selected], last)
 }
 
 // pick takes the model at an index of the list; one that was not opened yet is opened first.
 func (f *form) pick(i int) {
+	f.pending = settings.Parameters{}
 	if f.models[i].Width == 0 {
 		f.onOpen(f.models[i].Name)
 		return
@@ -424,7 +437,7 @@ func (f *form) opened(m pipeline.ModelInfo) {
 		if f.models[i].Name == m.Name {
 			f.models[i] = m
 			if f.model.Selected() == i {
-				f.act("", func() { f.adopt(m, settings.Parameters{}) })
+				f.act("", func() { f.adopt(m, f.pending) })
 			}
 		}
 	}
@@ -492,14 +505,32 @@ func (f *form) load(p settings.Parameters) {
 	if p.Batch > 0 {
 		f.batch.Set(float64(p.Batch))
 	}
+	f.begin.load(p)
+	f.noise.load(p)
+	f.control.load(p.Control)
 	for i, m := range f.models {
 		if m.Name == p.Model {
 			f.model.Select(i)
 			f.adopt(m, p)
+			if f.pending = p; m.Width == 0 {
+				f.onOpen(m.Name)
+			}
 			return
 		}
 	}
 	f.adopt(f.current(), p)
+}
+
+// state reads all of the form; show shows it again, and leaves the trail to the caller.
+func (f *form) state() state {
+	return state{f.parameters(), f.begin.from.given, f.begin.mask, f.control.picture.given}
+}
+
+func (f *form) show(s state) {
+	f.load(s.Parameters)
+	f.begin.set(s.from, s.mask)
+	f.control.picture.set(s.follow)
+	f.content.Refresh()
 }
 
 func (f *form) current() pipeline.ModelInfo {
@@ -517,6 +548,9 @@ func (f *form) parameters() settings.Parameters {
 		CFG: f.cfg.Value(), Batch: int(f.batch.Value()),
 	}
 	p.Sampler, p.Schedule = chosen(f.sampler, f.studio.Samplers()).ID, chosen(f.schedule, f.schedules).ID
+	f.begin.store(&p)
+	f.noise.store(&p)
+	f.control.store(&p)
 	return p
 }
 
@@ -526,10 +560,15 @@ func request(p settings.Parameters) pipeline.Request {
 	if err != nil {
 		seed = uint64(rand.Uint32())
 	}
-	return pipeline.Request{
+	r := pipeline.Request{
 		Prompt: strings.TrimSpace(p.Prompt), Negative: strings.TrimSpace(p.Negative), Width: p.Width, Height: p.Height,
 		Steps: p.Steps, CFG: p.CFG, Sampler: p.Sampler, Schedule: p.Schedule, Seed: seed, Batch: p.Batch,
+		RNG: p.RNG, Spacing: p.Spacing, ZeroSNR: p.ZeroSNR, ClipSkip: p.ClipSkip, GuidanceRescale: p.Rescale,
 	}
+	if eta, err := strconv.ParseFloat(p.Eta, 64); err == nil {
+		r.Eta = &eta
+	}
+	return r
 }
 
 func (f *form) scroller() fyne.CanvasObject {
