@@ -101,7 +101,7 @@ func (e *Entry) Whole() bool { return e.Kind == Checkpoint || e.Kind == Generato
 
 // Query picks entries out of a list. Zero values pick all.
 type Query struct {
-	Words  string // all of them must occur, in any case, in the name, title, family, kind, tags, trigger words, licence or path
+	Words  string // all of them must occur, in any case, in the name, title, family, kind, tags, trigger words, licence or path, or begin the SHA-256
 	Kind   Kind
 	Family string // the beginning of a family's name, in any case
 	Usable bool   // only those that this version can work with
@@ -123,7 +123,10 @@ func Search(entries []Entry, q Query) []Entry {
 			continue
 		}
 		text := strings.ToLower(strings.Join(append(append([]string{e.Name, e.Title, e.Family, string(e.Kind), e.Licence, e.Base, e.Author, e.Path}, e.Tags...), append(e.Triggers, e.Variants...)...), "\n"))
-		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) }) {
+		const digits = 8 // of a hash, below which a word would find some by chance
+		if !slices.ContainsFunc(words, func(w string) bool {
+			return !strings.Contains(text, w) && (len(w) < digits || !strings.HasPrefix(e.SHA256, w))
+		}) {
 			out = append(out, e)
 		}
 	}

@@ -345,9 +345,13 @@ func TestWhatWasLeftIsThereOnceTheModelIsOpen(t *testing.T) {
 	b := newBench(t, func(s *settings.Settings) {
 		s.Last = settings.Parameters{Model: "found", Prompt: "kept", Width: 448, Height: 128, Steps: 33, CFG: 2.5, Sampler: "ddim", Schedule: "karras", Seed: "5", Eta: "0.25"}
 	})
-	b.engine.models = append(b.engine.models, pipeline.ModelInfo{Name: "found"})
 	b.form.start(nil, b.store.Get().Last) // there is no list before the engine is ready
 	b.EngineReady()
+	if p := b.form.parameters(); p.Model != "sticker" {
+		t.Errorf("before it is found the model is %s", p.Model)
+	}
+	b.engine.models = append(b.engine.models, pipeline.ModelInfo{Name: "found"})
+	b.ModelsChanged()
 	b.until("the model", func() bool { return b.form.current().Width == 320 })
 	if p := b.form.parameters(); p.Width != 448 || p.Height != 128 || p.Steps != 33 || p.CFG != 2.5 || p.Sampler != "ddim" || p.Schedule != "karras" || p.Eta != "0.25" || p.Prompt != "kept" {
 		t.Errorf("the form says %+v", p)

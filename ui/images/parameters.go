@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ type form struct {
 	lastSeed         func() (uint64, bool)
 	onOpen           func(model string) // opens a model of which only the name is known
 	trail            trail
-	pending          settings.Parameters // for the chosen model, once it is open
+	pending          settings.Parameters // for the chosen model once it is open, or for its model once that is found
 	loading          bool                // changes come from the program, not from the person
 	content          fyne.CanvasObject
 }
@@ -488,6 +489,13 @@ func (f *form) relist(models []pipeline.ModelInfo) {
 	}
 	f.models = models
 	f.model.SetLabels(names, selected)
+	if found := slices.IndexFunc(models, func(m pipeline.ModelInfo) bool { return m.Name == f.pending.Model }); found >= 0 && f.pending.Model != f.current().Name {
+		p := f.pending
+		p.Prompt, p.Negative = f.prompt.Text(), f.negative.Text()
+		f.load(p)
+		f.trail.reset(f.state())
+		return
+	}
 	if f.current().Name != was && len(models) > 0 {
 		f.act("", func() { f.adopt(f.current(), settings.Parameters{}) })
 	}

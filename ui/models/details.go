@@ -130,6 +130,7 @@ func (w *Workspace) row(e modelstore.Entry) kit.Item {
 	if e.Licence != "" {
 		parts = append(parts, e.Licence)
 	}
+	parts = append(parts, w.hashText(e, e.Short))
 	r.Detail = strings.Join(parts, " · ")
 	if e.Problem != "" {
 		r.Detail, r.Role, r.Icon = kindLabel(e.Kind)+" · "+e.Problem, kit.Loss, kit.IconWarning
@@ -199,11 +200,9 @@ func (w *Workspace) showEntry(index int) {
 		[2]string{"Base model", e.Base},
 		[2]string{"Description", e.Description},
 		[2]string{"Tags", strings.Join(e.Tags, ", ")},
-		[2]string{"Hash", e.Short},
-		[2]string{"SHA-256", e.SHA256},
 		[2]string{"From", e.Source},
 		[2]string{"Path", e.Path},
-	))
+	), w.hashFacts(e))
 	w.details.set(objects, w.entryButtons(e)...)
 }
 
@@ -221,9 +220,6 @@ func (w *Workspace) entryButtons(e modelstore.Entry) []fyne.CanvasObject {
 		return b
 	}
 	row := []fyne.CanvasObject{small("Folder", kit.Tip{Name: "Folder", Text: "Show the folder that the model is in."}, func() { w.open(filepath.Dir(e.Path)) })}
-	if e.SHA256 == "" {
-		row = append(row, small("Hash", kit.Tip{Name: "Hash", Text: "Read the whole model and compute the hash that pictures carry. Large models take a while."}, func() { w.hash(e) }))
-	}
 	if e.Program == modelstore.Own {
 		b := small("Delete…", kit.Tip{Name: "Delete", Text: "Delete this model from the disk, after asking."}, func() { w.remove(e) })
 		b.Style = kit.Stop
