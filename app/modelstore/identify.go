@@ -148,7 +148,7 @@ func (s *Store) inspect(e *Entry) {
 	}
 	defer m.Close()
 	if err := pipeline.Check(m); err != nil {
-		e.Problem = sentence(err)
+		e.Problem = strings.ReplaceAll(sentence(err), filepath.Base(e.Path)+" does", "it does")
 	}
 	if len(m.Warnings) > 0 {
 		e.Note = strings.Join(m.Warnings, "; ")

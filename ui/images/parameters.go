@@ -414,12 +414,15 @@ func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) 
 		}
 	}
 	f.model.SetLabels(names, selected)
+	f.pending = last
 	if len(models) == 0 {
 		f.adopt(pipeline.ModelInfo{}, last)
 		return
 	}
-	f.pending = last
 	f.adopt(models[selected], last)
+	if m := models[selected]; m.Width == 0 {
+		f.onOpen(m.Name)
+	}
 }
 
 // pick takes the model at an index of the list; one that was not opened yet is opened first.
@@ -480,8 +483,15 @@ func (f *form) insert(words string) {
 
 // relist takes another list of models over; the chosen one stays, where it is still there.
 func (f *form) relist(models []pipeline.ModelInfo) {
-	was, selected := f.current().Name, 0
-	names := make([]string, len(models))
+	was := f.current().Name
+	has := func(name string) bool {
+		return slices.ContainsFunc(models, func(m pipeline.ModelInfo) bool { return m.Name == name })
+	}
+	if p := f.wanted(); was == "" || p.Model != was && has(p.Model) {
+		f.start(models, p)
+		return
+	}
+	names, selected := make([]string, len(models)), 0
 	for i, m := range models {
 		if names[i] = m.Name; m.Name == was {
 			selected = i
@@ -489,16 +499,20 @@ func (f *form) relist(models []pipeline.ModelInfo) {
 	}
 	f.models = models
 	f.model.SetLabels(names, selected)
-	if found := slices.IndexFunc(models, func(m pipeline.ModelInfo) bool { return m.Name == f.pending.Model }); found >= 0 && f.pending.Model != f.current().Name {
-		p := f.pending
-		p.Prompt, p.Negative = f.prompt.Text(), f.negative.Text()
-		f.load(p)
-		f.trail.reset(f.state())
-		return
-	}
 	if f.current().Name != was && len(models) > 0 {
 		f.act("", func() { f.adopt(f.current(), settings.Parameters{}) })
 	}
+}
+
+// wanted is what the form says, or was left saying for a model that is not found yet.
+func (f *form) wanted() settings.Parameters {
+	now := f.parameters()
+	if len(f.models) > 0 && (f.pending.Model == "" || f.pending.Model == now.Model) {
+		return now
+	}
+	p := f.pending
+	p.Prompt, p.Negative, p.Seed, p.Batch = now.Prompt, now.Negative, now.Seed, now.Batch
+	return p
 }
 
 // load shows parameters; the trail is the caller's affair.

@@ -113,15 +113,7 @@ func (w *Workspace) leftColumn() fyne.CanvasObject {
 
 // EngineReady takes over what the engine knows now that it has started.
 func (w *Workspace) EngineReady() {
-	now := w.form.parameters()
-	if len(w.form.models) == 0 {
-		now = w.config.Settings.Get().Last
-		now.Prompt, now.Negative = w.form.prompt.Text(), w.form.negative.Text()
-	}
-	w.form.start(w.config.Studio.Models(), now)
-	if m := w.form.current(); m.Name != "" && m.Width == 0 { // left chosen the last time
-		w.openModel(m.Name)
-	}
+	w.form.start(w.config.Studio.Models(), w.form.wanted())
 	if w.stage.empty.Visible() {
 		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
 	}
@@ -155,6 +147,7 @@ func (w *Workspace) Generate(first bool) {
 		return
 	}
 	w.remember(p)
+	w.form.pending = p // from now on this is what the person wants
 	asked := w.form.state()
 	r := request(p)
 	w.form.begin.into(&r, p)
@@ -205,7 +198,7 @@ func (w *Workspace) remember(p settings.Parameters) {
 
 // Leave keeps what the form says for the next start.
 func (w *Workspace) Leave() {
-	p := w.form.parameters()
+	p := w.form.wanted()
 	w.config.Settings.Update(func(s *settings.Settings) { s.Last = p })
 }
 

@@ -95,7 +95,7 @@ func facts(pairs ...[2]string) fyne.CanvasObject {
 
 // note is a sentence with a mark before it.
 func note(text string, icon kit.Icon, role fyne.ThemeColorName) fyne.CanvasObject {
-	return container.New(noteLayout{}, kit.NewMark(icon, role), kit.NewParagraph(text, 13, kit.Text, 12))
+	return container.New(noteLayout{}, kit.NewMark(icon, role), kit.NewParagraph(text, 13, kit.Text, 40))
 }
 
 // noteLayout: a mark, and beside it text that wraps.
@@ -170,7 +170,9 @@ func (w *Workspace) showEntry(index int) {
 		objects = append(objects, still)
 	}
 	if e.Problem != "" {
-		objects = append(objects, note(sentence(e.Problem), kit.IconWarning, kit.Loss))
+		for _, one := range strings.Split(e.Problem, ". And ") { // of each network
+			objects = append(objects, note(sentence(one), kit.IconWarning, kit.Loss))
+		}
 	}
 	if e.Note != "" {
 		objects = append(objects, note(sentence(e.Note), kit.IconInfo, kit.Secondary))
