@@ -97,6 +97,9 @@ func TestPicturesBeginWithAnother(t *testing.T) {
 	b.picked = start
 	begin.from.browse()
 	b.until("the picture", func() bool { return begin.from.given != nil })
+	if b.stage.picture.Image() != begin.from.given.image || b.stage.empty.Visible() {
+		t.Error("it is not on the empty canvas")
+	}
 	if p := b.form.parameters(); p.Width != 192 || p.Height != 320 {
 		t.Errorf("the size is %d × %d, the picture's is 192 × 320", p.Width, p.Height)
 	}

@@ -235,6 +235,9 @@ func (w *Workspace) pickMask() {
 func (w *Workspace) maskChanged() {
 	switch {
 	case !w.form.begin.brush.on:
+		if w.running == 0 && w.session.chosen() == nil {
+			w.fallBack()
+		}
 	case w.form.begin.from.given == nil:
 		w.stopPainting()
 		w.fallBack()

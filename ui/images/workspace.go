@@ -286,11 +286,15 @@ func (w *Workspace) ends(snap job.Snapshot) {
 	delete(w.asked, snap.ID)
 }
 
-// fallBack shows the chosen picture again when a forming one came to nothing.
+// fallBack shows the chosen picture again when a forming one came to nothing, or, where there is none yet, the one to begin with.
 func (w *Workspace) fallBack() {
 	if m := w.session.chosen(); m != nil {
 		w.show(m)
 		w.follow = true
+		return
+	}
+	if g := w.form.begin.from.given; g != nil {
+		w.stage.display(g.image, image.Point{})
 		return
 	}
 	w.stage.picture.Display(nil, image.Point{})
