@@ -58,6 +58,7 @@ type imageCmd struct {
 	Prompt   string  `required:"" help:"What to draw."`
 	Negative string  `help:"What to keep away from."`
 	Model    string  `default:"sticker" help:"The built-in model (sticker) or a model folder."`
+	VAE      string  `name:"vae" placeholder:"MODEL" help:"Autoencoder in place of the model's own: a folder, a file, or its name in the list of models."`
 	Seed     seed    `default:"-1" help:"Seed; -1 draws one."`
 	Steps    int     `help:"Denoising steps, 1-150; 0 is the model's own."`
 	CFG      float64 `name:"cfg" help:"Classifier-free guidance scale, 1-30; 0 is the model's own."`
@@ -162,7 +163,8 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	defer e.Close()
 	pipes := engine.NewPipelines(e)
 	defer pipes.Close()
-	pipe, err := pipes.Get(c.Model)
+	name := engine.With(c.Model, c.VAE)
+	pipe, err := pipes.Get(name)
 	if err != nil {
 		return err
 	}
@@ -183,7 +185,7 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	res.Seconds["open"] = opened
 	res.Warnings = append(res.Warnings, c.otherAdapters(res)...)
 	m := c.summary(res)
-	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(c.Model)
+	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(name)
 	if m.Files, err = save(res, c.Out); err != nil {
 		return err
 	}
@@ -225,7 +227,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 
 // request turns flags into a request.
 func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder, error) {
-	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
+	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, VAE: c.VAE, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
 		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
 	if err := c.like(&req); err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"atelier/app/modelstore"
@@ -136,14 +137,31 @@ func NewPipelines(e *Engine) *Pipelines {
 	return &Pipelines{engine: e, open: map[string]*opened{}, controls: map[string]*control{}}
 }
 
-// Get opens the model under a name or path, or gives the one that is open already.
+// With names a model whose autoencoder is another one than its own; an empty path leaves that.
+func With(name, vae string) string {
+	if vae == "" {
+		return name
+	}
+	return name + apart + vae
+}
+
+// apart stands between a model's name and the path of another autoencoder.
+const apart = "\x00"
+
+// Get opens the model under a name or path, or under what With makes of that, or gives the one that is open already.
 func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o := p.open[name]; o != nil {
 		return o.pipe, nil
 	}
-	m, err := OpenModel(name)
+	own, vae, other := strings.Cut(name, apart)
+	m, err := OpenModel(own)
+	if err == nil && other {
+		if err = m.UseVAE(ModelPath(vae)); err != nil {
+			m.Close()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

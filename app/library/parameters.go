@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,6 +24,7 @@ type Meta struct {
 	Seed             uint64
 	Width, Height    int // of the picture
 	ModelHash, Model string
+	VAE              string   // name of the autoencoder, where it is not the model's own
 	Strength         float64  // of denoising, where a picture was given
 	ClipSkip         int      // 1 is none
 	RNG              string   // who drew the noise, as A1111 writes it
@@ -56,7 +58,7 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 	r := result.Request
 	m := Meta{
 		Prompt: r.Prompt, Negative: r.Negative, Steps: r.Steps, Sampler: r.Sampler, Schedule: r.Schedule, CFG: r.CFG,
-		Seed: r.Seed + uint64(i), Model: result.Model, ModelHash: result.ModelHash, Version: version,
+		Seed: r.Seed + uint64(i), Model: result.Model, ModelHash: result.ModelHash, VAE: stem(r.VAE), Version: version,
 	}
 	if i < len(result.Prompts) {
 		m.Prompt, m.Negative = result.Prompts[i], result.Negatives[i]
@@ -124,6 +126,7 @@ func (m Meta) String() string {
 	}
 	add("Model hash", m.ModelHash)
 	add("Model", m.Model)
+	add("VAE", m.VAE)
 	add("Denoising strength", decimal(m.Strength))
 	if m.ClipSkip > 1 {
 		add("Clip skip", strconv.Itoa(m.ClipSkip))
@@ -156,6 +159,18 @@ func (m Meta) String() string {
 	}
 	add("Version", m.Version)
 	return b.String()
+}
+
+// stem is the name of a model's file or folder.
+func stem(path string) string {
+	base := filepath.Base(path)
+	switch ext := filepath.Ext(base); {
+	case path == "":
+		return ""
+	case slices.Contains([]string{".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}, strings.ToLower(ext)):
+		return strings.TrimSuffix(base, ext)
+	}
+	return base
 }
 
 // controlKey is under what A1111's extension writes ControlNet i, counted from 0.

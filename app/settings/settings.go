@@ -71,6 +71,7 @@ type Parameters struct {
 	MaskBlur, Padding int     // as in a request: −1 is none
 	OnlyMasked        bool
 
+	VAE     string // its path; empty for the model's own
 	Control Control
 }
 

@@ -14,6 +14,7 @@ import (
 // Request is one text-to-image job. The zero value of a field means the model's own default.
 type Request struct {
 	Prompt, Negative string
+	VAE              string  // the path of the autoencoder in place of the model's own, for whoever opens the model; Run does not read it
 	Width, Height    int     // pixels of the finished picture, after upscaling
 	Steps            int     // 1–150
 	CFG              float64 // classifier-free guidance scale, 1–30; 1 runs the conditional half alone

@@ -1,7 +1,6 @@
 package images
 
 import (
-	"image"
 	"math"
 
 	"fyne.io/fyne/v2"
@@ -155,14 +154,4 @@ func (w *Workspace) began(g *given) {
 	})
 	w.maskChanged()
 	f.content.Refresh()
-}
-
-// fit takes a picture's size over, or, where the model makes none of that size, one of nearly the same proportions.
-func (f *form) fit(size image.Point) {
-	r := sizeRange("", f.current())
-	k := math.Min(1, r.Max/float64(max(size.X, size.Y)))
-	k = math.Max(k, math.Min(r.Min/float64(min(size.X, size.Y)), r.Max/float64(max(size.X, size.Y))))
-	f.width.Set(float64(size.X) * k)
-	f.height.Set(float64(size.Y) * k)
-	f.markPreset()
 }

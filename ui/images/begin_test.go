@@ -343,6 +343,34 @@ func TestNoiseAndTextReachTheRequestAndComeBack(t *testing.T) {
 	}
 }
 
+func TestAutoencodersAreOfferedWhereTheyFit(t *testing.T) {
+	b := newBench(t, nil)
+	v := b.form.vae
+	b.engine.vaes = map[string][]studio.Named{"sticker": {{ID: "/v/clear.safetensors", Label: "clear"}}}
+	if v.row.Visible() {
+		t.Error("the row shows without one")
+	}
+	b.ModelsChanged()
+	b.form.prompt.SetText("a fox")
+	v.choice.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown})
+	if r := b.ask(); r.VAE != "/v/clear.safetensors" || !v.row.Visible() {
+		t.Errorf("asked for %q, shown %v", r.VAE, v.row.Visible())
+	}
+	b.form.model.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown})
+	if r := b.ask(); r.VAE != "" || v.row.Visible() {
+		t.Errorf("the other model has %q, shown %v", r.VAE, v.row.Visible())
+	}
+	how, err := library.ReadParameters(b.session.pictures[0].path)
+	if err != nil || how.Fields["VAE"] != "clear" {
+		t.Fatalf("the file says %q, %v", how.Fields["VAE"], err)
+	}
+	b.form.vae.load("")
+	b.again(how)
+	if p := b.form.parameters(); p.VAE != "/v/clear.safetensors" || b.form.vae.path() != p.VAE {
+		t.Errorf("the file gives %q", p.VAE)
+	}
+}
+
 // TestWhatWasLeftIsThereOnceTheModelIsOpen begins with a model that must be opened first: its settings stay as they were left.
 func TestWhatWasLeftIsThereOnceTheModelIsOpen(t *testing.T) {
 	b := newBench(t, func(s *settings.Settings) {

@@ -32,6 +32,7 @@ type engine struct {
 	models   []pipeline.ModelInfo
 	adapters []studio.Named
 	controls []studio.ControlNet
+	vaes     map[string][]studio.Named
 	steps    chan struct{} // one token lets a job do one step; closed: all at once
 	mu       sync.Mutex
 	asked    []pipeline.Request
@@ -59,9 +60,10 @@ func (e *engine) OpenModel(_ context.Context, name string) (pipeline.ModelInfo, 
 	}
 	return pipeline.ModelInfo{Name: name, Width: 320, Height: 320, MinSize: 64, MaxSize: 512, SizeStep: 64, Steps: 9, CFG: 5, Sampler: "euler", Schedule: "normal"}, nil
 }
-func (e *engine) Adapters() []studio.Named      { return e.adapters }
-func (e *engine) SetEntries([]modelstore.Entry) {}
-func (e *engine) NameOf(string) (string, bool)  { return "", false }
+func (e *engine) Adapters() []studio.Named         { return e.adapters }
+func (e *engine) SetEntries([]modelstore.Entry)    {}
+func (e *engine) NameOf(string) (string, bool)     { return "", false }
+func (e *engine) VAEs(model string) []studio.Named { return e.vaes[model] }
 func (e *engine) ControlNets() []studio.ControlNet {
 	return e.controls
 }

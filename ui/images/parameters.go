@@ -2,7 +2,6 @@ package images
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -43,6 +42,7 @@ type form struct {
 	batch            *kit.Number
 	more             *kit.Fold
 	begin            *beginning
+	vae              *autoencoder
 	noise            *noise
 	control          *control
 	someAdapters     bool
@@ -57,17 +57,10 @@ type form struct {
 	content          fyne.CanvasObject
 }
 
-// preset is a button for a shape of picture.
-type preset struct {
-	button        *kit.Button
-	ratioW        float64
-	ratioH        float64
-	width, height int
-}
-
 func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool), mask brushActions) *form {
 	f := &form{tips: tips, studio: st, seedText: "-1", lastSeed: lastSeed}
 	f.begin = newBeginning(tips, !window.MaskClosed, mask, f.act)
+	f.vae = newAutoencoder(tips, f.act)
 	f.noise = newNoise(tips, window.NoiseOpen, f.act)
 	f.control = newControl(tips, window.ControlOpen, f.act)
 	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, 9, kit.Tip{
@@ -103,6 +96,7 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		sampler,
 		schedule,
 		kit.Labelled("Batch", labelWidth, f.batch),
+		f.vae.row,
 		f.noise.fold,
 		f.control.fold,
 	), kit.Tip{Key: "Space", Text: "Sampler, schedule, batch size, and what most pictures do not need."})
@@ -201,15 +195,6 @@ func (f *form) reuseLast() {
 	f.tips.Note(f.seed, "There is no picture yet whose seed could be used again.")
 }
 
-func (f *form) swap() {
-	w, h := f.width.Value(), f.height.Value()
-	f.act("", func() {
-		f.width.Set(h)
-		f.height.Set(w)
-		f.markPreset()
-	})
-}
-
 // act does one thing for the person and remembers how things were before it; kind joins it with the same kind of thing just
 // before, and is empty for what stands alone.
 func (f *form) act(kind string, do func()) {
@@ -238,13 +223,6 @@ func (f *form) undo(again bool) bool {
 		f.show(s)
 	}
 	return ok
-}
-
-func (f *form) markPreset() {
-	for _, p := range f.presets {
-		p.button.Selected = float64(p.width) == f.width.Value() && float64(p.height) == f.height.Value()
-		p.button.Refresh()
-	}
 }
 
 // chosen is the entry of a menu that a choice shows; empty if there is none.
@@ -285,21 +263,6 @@ func (f *form) summarise() {
 	f.more.SetSummary(strings.Join(parts, " · "))
 }
 
-// sizeRange is what sizes a model takes.
-func sizeRange(name string, m pipeline.ModelInfo) kit.Range {
-	r := kit.Range{Name: name, Min: 64, Max: 2048, Step: 8, Curve: 1}
-	if m.MinSize > 0 {
-		r.Min = float64(m.MinSize)
-	}
-	if m.MaxSize > 0 {
-		r.Max = math.Max(r.Min, float64(m.MaxSize))
-	}
-	if m.SizeStep > 0 {
-		r.Step = float64(m.SizeStep)
-	}
-	return r
-}
-
 // adopt sets the form up for a model; where the given parameters are zero, the model's own values are taken.
 func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	f.width.SetRange(sizeRange("Width", m))
@@ -323,7 +286,7 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	}
 	f.offerSchedules(p.Schedule, m.Schedule)
 	f.noise.suit(chosen(f.sampler, f.studio.Samplers()).ID, m, p.Eta)
-	f.control.offer(f.studio.ControlNets(), m.Follows)
+	f.offerParts()
 	f.oneStep = m.Kind == pipeline.KindGenerator
 	for _, row := range f.sampling {
 		if f.oneStep {
@@ -341,6 +304,13 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
+}
+
+// offerParts lists the parts beside the chosen model that it has a use for.
+func (f *form) offerParts() {
+	m := f.current()
+	f.control.offer(f.studio.ControlNets(), m.Follows)
+	f.vae.offer(f.studio.VAEs(m.Name))
 }
 
 // wordless reports whether a model draws without being told what.
@@ -371,26 +341,6 @@ func choose(c *kit.Choice, all []studio.Named, wanted, standard string) {
 		}
 	}
 	c.SetLabels(labels, selected)
-}
-
-// shapePresets computes what the shape buttons set: about the model's own number of pixels, in sizes that it takes.
-func (f *form) shapePresets(m pipeline.ModelInfo) {
-	if m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
-		f.presetRow.Hide()
-		return
-	}
-	r := sizeRange("", m)
-	snap := func(v float64) int {
-		return int(math.Max(r.Min, math.Min(r.Max, math.Round(v/r.Step)*r.Step)))
-	}
-	area := float64(m.Width * m.Height)
-	for _, p := range f.presets {
-		p.width = snap(math.Sqrt(area * p.ratioW / p.ratioH))
-		p.height = snap(math.Sqrt(area * p.ratioH / p.ratioW))
-		p.button.SetTip(kit.Tip{Name: fmt.Sprintf("%d × %d", p.width, p.height), Text: fmt.Sprintf("A shape near %g to %g with about as many pixels as the model's own size.", p.ratioW, p.ratioH)})
-	}
-	f.presetRow.Show()
-	f.markPreset()
 }
 
 // start shows a model list and parameters, and forgets what was done before.
@@ -530,6 +480,7 @@ func (f *form) load(p settings.Parameters) {
 	f.begin.load(p)
 	f.noise.load(p)
 	f.control.load(p.Control)
+	f.vae.load(p.VAE)
 	for i, m := range f.models {
 		if m.Name == p.Model {
 			f.model.Select(i)
@@ -573,6 +524,7 @@ func (f *form) parameters() settings.Parameters {
 	f.begin.store(&p)
 	f.noise.store(&p)
 	f.control.store(&p)
+	p.VAE = f.vae.wished
 	return p
 }
 

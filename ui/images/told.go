@@ -44,6 +44,12 @@ func (f *form) told(how library.Parameters) (settings.Parameters, error) {
 		p.Eta = strconv.FormatFloat(*r.Eta, 'f', -1, 64)
 	}
 	p.Strength, p.MaskBlur, p.OnlyMasked, p.Padding = r.Strength, r.MaskBlur, r.OnlyMasked, r.Padding
+	p.VAE = ""
+	for _, v := range f.studio.VAEs(p.Model) {
+		if strings.EqualFold(v.Label, how.Fields["VAE"]) {
+			p.VAE = v.ID
+		}
+	}
 	p.Control = settings.Control{}
 	if list := how.Controls(); len(list) > 0 {
 		c := list[0]

@@ -152,6 +152,7 @@ func (w *Workspace) Generate(first bool) {
 	r := request(p)
 	w.form.begin.into(&r, p)
 	w.form.control.into(&r, p)
+	r.VAE = w.form.vae.path()
 	if w.form.begin.brush.on {
 		w.stopPainting()
 		w.fallBack()
@@ -397,7 +398,7 @@ func (w *Workspace) Use(u studio.Use) {
 func (w *Workspace) ModelsChanged() {
 	w.form.relist(w.config.Studio.Models())
 	w.form.listAdapters()
-	w.form.control.offer(w.config.Studio.ControlNets(), w.form.current().Follows)
+	w.form.offerParts()
 	w.form.content.Refresh()
 }
 

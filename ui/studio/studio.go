@@ -45,6 +45,8 @@ type Studio interface {
 	Adapters() []Named
 	// ControlNets lists those that there are.
 	ControlNets() []ControlNet
+	// VAEs lists the autoencoders that a model can have in place of its own: their paths, which a request's VAE carries, and labels.
+	VAEs(model string) []Named
 	// NameOf is the name under which Models lists the model of a path.
 	NameOf(path string) (string, bool)
 	Samplers() []Named
