@@ -249,6 +249,24 @@ func TestEveryWorkspaceHasItsKeys(t *testing.T) {
 	}
 }
 
+func TestEscClosesADialogAndNothingBelow(t *testing.T) {
+	b := newBench(t)
+	did := false
+	b.open(modelsPlace)
+	b.confirm("Delete it?", "This cannot be undone.", "Delete", func() { did = true })
+	if b.window.Canvas().Overlays().Top() == nil {
+		t.Fatal("nothing is asked")
+	}
+	b.typed(fyne.KeyEscape)
+	if b.window.Canvas().Overlays().Top() != nil || did {
+		t.Errorf("Esc leaves the question, or answers it with yes: %v", did)
+	}
+	b.typed(fyne.KeyEscape)
+	if b.current != modelsPlace {
+		t.Errorf("Esc went on to place %d", b.current)
+	}
+}
+
 func TestWhatIsDroppedGoesWhereItBelongs(t *testing.T) {
 	b := newBench(t)
 	folder := t.TempDir()

@@ -4,7 +4,9 @@ package modelstore
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -91,6 +93,22 @@ type Hashes struct {
 	Short  string `json:"hash,omitempty"`   // the first ten digits, as A1111 writes them
 	AutoV2 string `json:"autov2,omitempty"` // the same in capitals, as Civitai does
 	AutoV3 string `json:"autov3,omitempty"` // the first twelve of what follows the header of a safetensors file
+}
+
+// ParamsText says how many numbers a model has, as people do; "" where that is not known.
+func (e *Entry) ParamsText() string {
+	switch n := float64(e.Params); {
+	case n <= 0:
+		return ""
+	case n < 1e4:
+		return strconv.FormatInt(e.Params, 10)
+	case n < 1e6:
+		return fmt.Sprintf("%.0f thousand", n/1e3)
+	case n < 1e9:
+		return fmt.Sprintf("%.1f million", n/1e6)
+	default:
+		return fmt.Sprintf("%.1f billion", n/1e9)
+	}
 }
 
 // Usable reports whether this version can work with the model.

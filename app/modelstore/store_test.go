@@ -547,3 +547,11 @@ func TestUsualPlacesAreFoundAndCanBeLeftOut(t *testing.T) {
 		t.Error("nothing was linked")
 	}
 }
+
+func TestParamsText(t *testing.T) {
+	for n, want := range map[int64]string{0: "", 9999: "9999", 18_432: "18 thousand", 3_460_000: "3.5 million", 859_520_964: "859.5 million", 2_567_463_684: "2.6 billion"} {
+		if got := (&Entry{Params: n}).ParamsText(); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -187,15 +186,11 @@ func (w *Workspace) showEntry(index int) {
 			memory += "; " + kit.Bytes(e.Memory.Least) + " with one network at a time"
 		}
 	}
-	params := ""
-	if e.Params > 0 {
-		params = fmt.Sprintf("%.1f million", float64(e.Params)/1e6)
-	}
 	objects = append(objects, facts(
 		[2]string{"Trigger words", strings.Join(e.Triggers, ", ")},
 		[2]string{"Memory", memory},
 		[2]string{"Size", kit.Bytes(e.Size)},
-		[2]string{"Parameters", params},
+		[2]string{"Parameters", e.ParamsText()},
 		[2]string{"Format", strings.TrimSpace(e.Format + " " + e.DType)},
 		[2]string{"Licence", strings.TrimSpace(e.Licence + " " + e.LicenceURL)},
 		[2]string{"Author", e.Author},
