@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
@@ -340,6 +341,37 @@ func TestNoiseAndTextReachTheRequestAndComeBack(t *testing.T) {
 	b.form.sampler.OnChanged(0)
 	if p := b.form.parameters(); p.Eta != "" || n.etaRow.Visible() {
 		t.Errorf("Euler has eta %q, shown %v", p.Eta, n.etaRow.Visible())
+	}
+}
+
+// TestOldPicturesAreForgotten counts what is kept to undo, and to make pictures again: pictures are large.
+func TestOldPicturesAreForgotten(t *testing.T) {
+	large := func() *given { // 64 MB
+		return &given{pixels: &pipeline.Pixels{Data: make([]float32, 16<<20)}, image: &image.NRGBA{}}
+	}
+	s := &session{}
+	tr := trail{}
+	shared := large()
+	for i := range 12 {
+		asked := state{from: large()}
+		if i >= 8 {
+			asked.from = shared // counts once
+		}
+		s.pictures = append(s.pictures, &made{asked: asked})
+		tr.note(asked, "", time.Time{})
+	}
+	s.forget()
+	kept := 0
+	for _, m := range s.pictures {
+		if m.asked.from != nil {
+			kept++
+		}
+	}
+	if kept != 4+3 || s.pictures[11].asked.from != shared {
+		t.Errorf("%d pictures can be made again, want the shared one's 4 and 3 more", kept)
+	}
+	if n := len(tr.past); n != 3+1 {
+		t.Errorf("%d steps can be taken back", n)
 	}
 }
 

@@ -171,7 +171,20 @@ func (s *session) add(m *made, follow bool) {
 	if follow || s.selected < 0 {
 		s.selected = len(s.pictures) - 1
 	}
+	s.forget()
 	s.refresh()
+}
+
+// forget lets go of what the oldest pictures were made from, where that takes more than is kept to make pictures again.
+func (s *session) forget() {
+	bytes, newer := 0, state{}
+	for i := len(s.pictures) - 1; i >= 0; i-- {
+		asked := &s.pictures[i].asked
+		if bytes += asked.bytes(newer); bytes > trailBytes {
+			asked.from, asked.mask, asked.follow = nil, nil, nil
+		}
+		newer = *asked
+	}
 }
 
 // chosen is the picture that is shown, nil if there is none.
