@@ -91,6 +91,7 @@ func (b *beginning) summarise() {
 	case b.masked():
 		text = "whole picture"
 	}
+	b.brush.clear.SetEnabled(b.mask != nil)
 	b.fold.SetSummary(text)
 	b.fold.Refresh()
 }

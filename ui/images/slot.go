@@ -62,6 +62,7 @@ func (s *slot) name() string {
 func (s *slot) set(g *given) {
 	s.given = g
 	s.path.SetText(s.name())
+	s.path.CaretToEnd() // a path's end tells more than its beginning
 }
 
 // wire lets a slot take its pictures from files and from the canvas.
