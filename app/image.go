@@ -18,7 +18,6 @@ import (
 	"atelier/app/dataset"
 	"atelier/app/engine"
 	"atelier/app/library"
-	"atelier/models/catalog"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"
 	"atelier/models/prompt"
@@ -59,6 +58,7 @@ type imageCmd struct {
 	Prompt   string  `required:"" help:"What to draw."`
 	Negative string  `help:"What to keep away from."`
 	Model    string  `default:"sticker" help:"The built-in model (sticker) or a model folder."`
+	VAE      string  `name:"vae" placeholder:"MODEL" help:"Autoencoder in place of the model's own: a folder, a file, or its name in the list of models."`
 	Seed     seed    `default:"-1" help:"Seed; -1 draws one."`
 	Steps    int     `help:"Denoising steps, 1-150; 0 is the model's own."`
 	CFG      float64 `name:"cfg" help:"Classifier-free guidance scale, 1-30; 0 is the model's own."`
@@ -79,7 +79,7 @@ type imageCmd struct {
 
 	Embedding    []string  `sep:"none" placeholder:"FILE" help:"Textual inversion to learn; those in a folder embeddings near the model are found by their names. May be repeated."`
 	Like         string    `placeholder:"PICTURE" help:"Take what other flags leave out (the prompt where it is empty, seed, size, sampler ...) from what a PNG file says of how it was made."`
-	Control      []string  `sep:"none" placeholder:"MODEL" help:"ControlNet: a folder or a file. May be repeated: the flags below then count for one each, in the same order."`
+	Control      []string  `sep:"none" placeholder:"MODEL" help:"ControlNet: a folder, a file, or its name in the list of models; --like names the one that it was made with. May be repeated: the flags below then count for one each, in the same order."`
 	ControlImage []string  `sep:"none" placeholder:"FILE" help:"With --control: the picture to follow (as --init; tensor \"control\" of a safetensors file)."`
 	ControlScale []float64 `sep:"none" placeholder:"1" help:"With --control: how much it counts, 0-10."`
 	ControlStart []float64 `sep:"none" placeholder:"0" help:"With --control: from which part of the steps on, 0-1."`
@@ -166,7 +166,8 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	defer e.Close()
 	pipes := engine.NewPipelines(e)
 	defer pipes.Close()
-	pipe, err := pipes.Get(c.Model)
+	name := engine.With(c.Model, c.VAE)
+	pipe, err := pipes.Get(name)
 	if err != nil {
 		return err
 	}
@@ -174,12 +175,8 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(c.Control)+len(c.ControlImage) > 0 {
-		close, err := c.follow(&req)
-		if err != nil {
-			return err
-		}
-		defer close()
+	if err := pipes.Follow(&req); err != nil {
+		return err
 	}
 	opened := time.Since(start).Round(time.Millisecond).Seconds()
 	bar := newProgressBar(c.JSON)
@@ -198,7 +195,7 @@ func (c *imageCmd) Run(ctx context.Context) error {
 	res.Seconds["open"] = opened
 	res.Warnings = append(res.Warnings, c.otherAdapters(res)...)
 	m := c.summary(res)
-	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(c.Model)
+	m.Health, m.Words = e.Status().Health, pipes.Vocabulary(name)
 	if m.Files, err = save(res, c.Out); err != nil {
 		return err
 	}
@@ -240,7 +237,7 @@ func (c *imageCmd) summary(res *pipeline.Result) made {
 
 // request turns flags into a request.
 func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder, error) {
-	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
+	req := pipeline.Request{Prompt: c.Prompt, Negative: c.Negative, VAE: c.VAE, Width: c.Width, Height: c.Height, Steps: c.Steps, CFG: c.CFG,
 		Sampler: c.Sampler, Schedule: c.Schedule, Seed: c.Seed.resolve(), Batch: c.Batch,
 		RNG: c.RNG, Eta: c.Eta, Spacing: c.Spacing, ZeroSNR: c.ZeroSNR, ClipSkip: c.ClipSkip, GuidanceRescale: c.GuidanceRescale}
 	if err := c.like(&req); err != nil {
@@ -250,6 +247,9 @@ func (c *imageCmd) request(pipe pipeline.Pipeline) (pipeline.Request, *recorder,
 		return req, nil, err
 	}
 	if err := c.picture(&req); err != nil {
+		return req, nil, err
+	}
+	if err := c.follow(&req); err != nil {
 		return req, nil, err
 	}
 	if err := c.noise(&req, pipe); err != nil {
@@ -292,6 +292,13 @@ func (c *imageCmd) like(req *pipeline.Request) error {
 		req.Eta = old.Eta
 	}
 	c.loras = p.Loras()
+	if used := p.Controls(); len(c.Control) == 0 && len(c.ControlImage) > 0 && len(used) > 0 {
+		c.ControlScale, c.ControlStart, c.ControlEnd = nil, nil, nil
+		for _, u := range used[:min(len(used), len(c.ControlImage))] { // which one each picture is for, their order says
+			c.Control = append(c.Control, u.Model)
+			c.ControlScale, c.ControlStart, c.ControlEnd = append(c.ControlScale, u.Weight), append(c.ControlStart, u.Start), append(c.ControlEnd, u.End)
+		}
+	}
 	return nil
 }
 
@@ -359,41 +366,26 @@ func (c *imageCmd) picture(req *pipeline.Request) (err error) {
 	return err
 }
 
-// follow opens the ControlNets and the pictures that they follow; close them when the picture is made.
-func (c *imageCmd) follow(req *pipeline.Request) (close func(), err error) {
+// follow names the ControlNets and reads the pictures that they follow.
+func (c *imageCmd) follow(req *pipeline.Request) error {
 	n := len(c.Control)
-	if n == 0 || n != len(c.ControlImage) {
-		return nil, errors.New("--control names a ControlNet and --control-image the picture that it follows: give both, as often as each other")
+	if n != len(c.ControlImage) {
+		return errors.New("--control names a ControlNet and --control-image the picture that it follows: give both, as often as each other")
 	}
 	if most := max(len(c.ControlScale), len(c.ControlStart), len(c.ControlEnd)); most > n {
-		return nil, fmt.Errorf("--control-scale, --control-start and --control-end count for one --control each, and there are %d of it: leave out those beyond", n)
+		return fmt.Errorf("--control-scale, --control-start and --control-end count for one --control each, and there are %d of it: leave out those beyond", n)
 	}
-	var open []*catalog.Model
-	close = func() {
-		for _, m := range open {
-			m.Close()
-		}
-	}
-	for i, path := range c.Control {
-		m, err := catalog.Open(engine.ModelPath(path), catalog.Options{})
+	for i, name := range c.Control {
+		picture, err := readPixels(c.ControlImage[i], "control", "controlnet_cond", "control_image", "image01")
 		if err != nil {
-			close()
-			return nil, err
+			return err
 		}
-		open = append(open, m)
-		control := pipeline.Control{Scale: nth(c.ControlScale, i, 1), Start: nth(c.ControlStart, i, 0), End: nth(c.ControlEnd, i, 1)}
-		if control.Picture, err = readPixels(c.ControlImage[i], "control", "controlnet_cond", "control_image", "image01"); err == nil {
-			control.Net, err = pipeline.NewControlNet(m)
-		}
-		if err != nil {
-			close()
-			return nil, err
-		}
+		control := pipeline.Control{Model: name, Picture: picture, Scale: nth(c.ControlScale, i, 1), Start: nth(c.ControlStart, i, 0), End: nth(c.ControlEnd, i, 1)}
 		if control.Scale != 0 { // at 0 it does not count
 			req.Controls = append(req.Controls, control)
 		}
 	}
-	return close, nil
+	return nil
 }
 
 // nth is element i of a list, or what stands for one that is left out.

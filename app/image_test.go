@@ -1,6 +1,7 @@
 package main
 
 import (
+	"atelier/app/engine"
 	"context"
 	"image"
 	"image/color"
@@ -150,16 +151,19 @@ func TestImageControls(t *testing.T) {
 	}
 	c := imageCmd{Control: []string{net, net, net}, ControlImage: pictures, ControlScale: []float64{0.5, 0}, ControlStart: []float64{0.1, 0.2, 0.3}, ControlEnd: []float64{0.6}}
 	var r pipeline.Request
-	end, err := c.follow(&r)
-	if err != nil {
+	if err := c.follow(&r); err != nil {
 		t.Fatal(err)
 	}
-	defer end()
+	pipes := engine.NewPipelines(nil)
+	defer pipes.Close()
+	if err := pipes.Follow(&r); err != nil {
+		t.Fatal(err)
+	}
 	if len(r.Controls) != 2 { // that of scale 0 does not count
 		t.Fatalf("%d ControlNets", len(r.Controls))
 	}
 	for i, want := range [][4]float64{{0.5, 0.1, 0.6, 0.25}, {1, 0.3, 1, 0.75}} {
-		if k := r.Controls[i]; k.Net == nil || [4]float64{k.Scale, k.Start, k.End, float64(k.Picture.Data[0])} != want {
+		if k := r.Controls[i]; k.Net == nil || k.Model != net || [4]float64{k.Scale, k.Start, k.End, float64(k.Picture.Data[0])} != want {
 			t.Errorf("ControlNet %d has %v %v %v and the picture %v, want %v", i, k.Scale, k.Start, k.End, k.Picture.Data, want)
 		}
 	}
@@ -168,7 +172,7 @@ func TestImageControls(t *testing.T) {
 		"leave out those beyond": {Control: []string{net}, ControlImage: pictures[:1], ControlEnd: []float64{1, 1}},
 		"as often":               {ControlImage: pictures[:1]},
 	} {
-		if _, err := c.follow(&pipeline.Request{}); err == nil || !strings.Contains(err.Error(), want) {
+		if err := c.follow(&pipeline.Request{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; %q is wanted in it", err, want)
 		}
 	}

@@ -215,9 +215,7 @@ func (c *modelsInfoCmd) Run(ctx context.Context) error {
 	row("Kind", string(e.Kind))
 	row("Family", family(e))
 	row("Format", strings.TrimSpace(e.Format+" "+e.DType))
-	if e.Params > 0 {
-		row("Parameters", fmt.Sprintf("%.1f million", float64(e.Params)/1e6))
-	}
+	row("Parameters", e.ParamsText())
 	row("Size", fmt.Sprintf("%s (%d bytes)", compute.FormatBytes(e.Size), e.Size))
 	if e.Memory.Bytes > 0 {
 		text := fmt.Sprintf("%s, %s", compute.FormatBytes(e.Memory.Bytes), e.Memory.Basis)

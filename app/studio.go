@@ -103,9 +103,12 @@ type studio struct {
 	store *modelstore.Store
 
 	mu       sync.Mutex
-	models   []choice            // that can be asked for, best first
-	adapters []ui.Named          // that prompts can name
-	linked   map[string][]string // folders with adapters and learned words, by kind
+	models   []choice              // that can be asked for, best first
+	adapters []ui.Named            // that prompts can name
+	controls []ui.ControlNet       // that pictures can follow
+	vaes     map[string][]ui.Named // autoencoders by family
+	families map[string]string     // of models by path
+	linked   map[string][]string   // folders with adapters and learned words, by kind
 	failure  error
 
 	busy turn // taken by a job, and by each case of the self-check
@@ -253,8 +256,11 @@ func (s *studio) Generate(ctx context.Context, model string, req pipeline.Reques
 		return nil, err
 	}
 	defer s.busy.leave()
-	pipe, err := s.pipe(model)
+	pipe, err := s.pipe(model, req.VAE)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.pipes.Follow(&req); err != nil {
 		return nil, err
 	}
 	return pipe.Run(ctx, req, progress)

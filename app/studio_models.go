@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"atelier/app/engine"
 	"atelier/app/modelstore"
 	"atelier/models/pipeline"
 	"atelier/ui"
@@ -40,7 +41,7 @@ func (s *studio) OpenModel(ctx context.Context, name string) (pipeline.ModelInfo
 		return pipeline.ModelInfo{}, err
 	}
 	defer s.busy.leave()
-	pipe, err := s.pipe(name)
+	pipe, err := s.pipe(name, "")
 	if err != nil {
 		return pipeline.ModelInfo{}, err
 	}
@@ -56,8 +57,8 @@ func (s *studio) OpenModel(ctx context.Context, name string) (pipeline.ModelInfo
 	return info, nil
 }
 
-// pipe opens the model of a name, with room made by closing others but the built-in one. The caller has the turn.
-func (s *studio) pipe(name string) (pipeline.Pipeline, error) {
+// pipe opens the model of a name, with the autoencoder of a path where one is given, and with room made by closing others but the built-in one. The caller has the turn.
+func (s *studio) pipe(name, vae string) (pipeline.Pipeline, error) {
 	s.mu.Lock()
 	at := slices.IndexFunc(s.models, func(c choice) bool { return c.info.Name == name })
 	path := ""
@@ -68,8 +69,9 @@ func (s *studio) pipe(name string) (pipeline.Pipeline, error) {
 	if at < 0 && name != "" {
 		return nil, fmt.Errorf("the model %s is not in the list any more; choose another one", name)
 	}
-	s.pipes.Only("", path)
-	pipe, err := s.pipes.Get(path)
+	key := engine.With(path, vae)
+	s.pipes.Only("", key)
+	pipe, err := s.pipes.Get(key)
 	if err != nil {
 		return nil, err
 	}
@@ -85,22 +87,33 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 	here := map[string]bool{"": true}
 	folders := map[string][]string{}
 	var adapters []ui.Named
+	var controls []ui.ControlNet
+	vaes, families := map[string][]ui.Named{}, map[string]string{}
 	for _, e := range entries {
 		if words := wordsFor(e); words != "" && e.Problem == "" {
 			adapters = append(adapters, ui.Named{ID: words, Label: e.Name})
+		}
+		if e.Kind == modelstore.ControlNet && e.Usable() {
+			if kind, err := engine.ControlKind(e.Path); err == nil {
+				controls = append(controls, ui.ControlNet{Named: ui.Named{ID: e.Path, Label: e.Name}, Kind: kind})
+			}
 		}
 		kind := map[modelstore.Kind]string{modelstore.LoRA: "loras", modelstore.Embedding: "embeddings"}[e.Kind]
 		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
 			folders[kind] = append(folders[kind], dir)
 		}
+		if e.Kind == modelstore.VAE && e.Usable() {
+			vaes[e.Family] = append(vaes[e.Family], ui.Named{ID: e.Path, Label: e.Name})
+		}
 		if e.Whole() && e.Usable() {
+			families[e.Path] = e.Family
 			here[e.Path] = true
 			s.offer(e.Name, e.Path)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.linked, s.adapters = folders, adapters
+	s.linked, s.adapters, s.controls, s.vaes, s.families = folders, adapters, controls, vaes, families
 	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
 }
 
@@ -124,6 +137,25 @@ func (s *studio) Adapters() []ui.Named {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.adapters
+}
+
+// ControlNets lists what pictures can follow.
+func (s *studio) ControlNets() []ui.ControlNet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.controls
+}
+
+// VAEs lists the autoencoders of a model's family.
+func (s *studio) VAEs(model string) []ui.Named {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.models {
+		if family := s.families[c.path]; c.info.Name == model && family != "" {
+			return s.vaes[family]
+		}
+	}
+	return nil
 }
 
 // NameOf is the name under which a model is in the list.

@@ -28,6 +28,8 @@ type (
 	Studio = studio.Studio
 	// Named is a choice with an id and a label.
 	Named = studio.Named
+	// ControlNet is a network that makes a picture follow another one.
+	ControlNet = studio.ControlNet
 	// DeviceStatus says what runs the models.
 	DeviceStatus = studio.DeviceStatus
 	// Use says how something is used in the image workspace.

@@ -64,7 +64,8 @@ type shell struct {
 	center   *fyne.Container
 	stop     chan struct{} // closed when leaving
 	leaving  bool
-	warned   int // how many pictures the person was told would be lost by leaving
+	asking   dialog.Dialog // the latest dialog, which may be closed
+	warned   int           // how many pictures the person was told would be lost by leaving
 }
 
 // newShell builds the window; post runs a function on the main thread, later.
@@ -285,7 +286,11 @@ func (s *shell) keys() {
 	add(ctrl, func() { s.open(len(s.places) - 1) }, fyne.KeyComma)
 	add(ctrl, s.askToLeave, fyne.KeyQ)
 	c.SetOnTypedKey(func(key *fyne.KeyEvent) {
+		asked := c.Overlays().Top() != nil // then no key is for what lies below
 		switch {
+		case asked && key.Name == fyne.KeyEscape && s.asking != nil:
+			s.asking.Dismiss()
+		case asked:
 		case key.Name == fyne.KeyEscape && s.current == imagePlace:
 			s.image.Escape()
 		case key.Name == fyne.KeyEscape && s.current == trainPlace:
@@ -298,19 +303,19 @@ func (s *shell) keys() {
 			s.image.Reuse(key.Name)
 		}
 	})
-	s.window.SetOnDropped(func(_ fyne.Position, uris []fyne.URI) {
+	s.window.SetOnDropped(func(at fyne.Position, uris []fyne.URI) {
 		var paths []string
 		for _, u := range uris {
 			if u.Scheme() == "file" {
 				paths = append(paths, u.Path())
 			}
 		}
-		s.dropped(paths)
+		s.dropped(at, paths)
 	})
 }
 
 // dropped takes files and folders that were dropped on the window to the place that has a use for them.
-func (s *shell) dropped(paths []string) {
+func (s *shell) dropped(at fyne.Position, paths []string) {
 	if len(paths) == 0 {
 		return
 	}
@@ -320,7 +325,7 @@ func (s *shell) dropped(paths []string) {
 		return
 	}
 	if s.current == imagePlace && images.IsPicture(paths[0]) {
-		s.image.BeginWith(paths[0])
+		s.image.Drop(at, paths[0])
 		return
 	}
 	s.open(trainPlace)
@@ -343,6 +348,12 @@ func (s *shell) confirm(title, text, action string, do func()) {
 	d.SetConfirmText(action)
 	d.SetDismissText("Keep")
 	d.SetConfirmImportance(widget.DangerImportance)
+	s.ask(d)
+}
+
+// ask shows a dialog that Esc closes.
+func (s *shell) ask(d dialog.Dialog) {
+	s.asking = d
 	d.Show()
 }
 
@@ -368,7 +379,7 @@ func (s *shell) browse(start string, done func(folder string)) {
 	}
 	d.SetConfirmText("Choose")
 	d.Resize(fyne.NewSize(760, 520))
-	d.Show()
+	s.ask(d)
 }
 
 // browseFile lets the person pick a file with one of some endings.
@@ -386,7 +397,7 @@ func (s *shell) browseFile(start string, endings []string, done func(path string
 	}
 	d.SetConfirmText("Choose")
 	d.Resize(fyne.NewSize(760, 520))
-	d.Show()
+	s.ask(d)
 }
 
 // show opens a folder in the system's file manager, or a page or address in its browser. It may be called from any goroutine.

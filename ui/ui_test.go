@@ -51,6 +51,8 @@ func (e *engine) OpenModel(context.Context, string) (pipeline.ModelInfo, error) 
 func (e *engine) Adapters() []Named             { return nil }
 func (e *engine) SetEntries([]modelstore.Entry) {}
 func (e *engine) NameOf(string) (string, bool)  { return "", false }
+func (e *engine) ControlNets() []ControlNet     { return nil }
+func (e *engine) VAEs(string) []Named           { return nil }
 func (e *engine) TrainingFolder() string        { return e.runs }
 func (e *engine) Bases() []Named                { return []Named{{ID: "sticker", Label: "sticker"}} }
 func (e *engine) Train(ctx context.Context, _ *training.Run, _ func(training.Event)) (*training.Outcome, error) {
@@ -247,12 +249,30 @@ func TestEveryWorkspaceHasItsKeys(t *testing.T) {
 	}
 }
 
+func TestEscClosesADialogAndNothingBelow(t *testing.T) {
+	b := newBench(t)
+	did := false
+	b.open(modelsPlace)
+	b.confirm("Delete it?", "This cannot be undone.", "Delete", func() { did = true })
+	if b.window.Canvas().Overlays().Top() == nil {
+		t.Fatal("nothing is asked")
+	}
+	b.typed(fyne.KeyEscape)
+	if b.window.Canvas().Overlays().Top() != nil || did {
+		t.Errorf("Esc leaves the question, or answers it with yes: %v", did)
+	}
+	b.typed(fyne.KeyEscape)
+	if b.current != modelsPlace {
+		t.Errorf("Esc went on to place %d", b.current)
+	}
+}
+
 func TestWhatIsDroppedGoesWhereItBelongs(t *testing.T) {
 	b := newBench(t)
 	folder := t.TempDir()
-	b.dropped([]string{folder})
+	b.dropped(fyne.Position{}, []string{folder})
 	b.until("the refusal of an empty folder", func() bool { return b.current == trainPlace })
-	b.dropped([]string{filepath.Join(folder, "model.safetensors")})
+	b.dropped(fyne.Position{}, []string{filepath.Join(folder, "model.safetensors")})
 	if b.current != modelsPlace {
 		t.Errorf("a model file is dropped on place %d", b.current)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"atelier/app/modelstore"
@@ -67,9 +68,63 @@ func helpers(p pipeline.Pipeline) {
 
 // Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.
 type Pipelines struct {
-	engine *Engine
-	mu     sync.Mutex
-	open   map[string]*opened
+	engine   *Engine
+	mu       sync.Mutex
+	open     map[string]*opened
+	controls map[string]*control
+}
+
+// control is an open ControlNet.
+type control struct {
+	model *catalog.Model
+	net   *pipeline.ControlNet
+}
+
+// openControl opens the ControlNet of a path, or of a name that the list of models has it under.
+func openControl(name string) (*control, error) {
+	m, err := catalog.Open(ModelPath(name), catalog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	net, err := pipeline.NewControlNet(m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return &control{m, net}, nil
+}
+
+// ControlKind is which models can follow the ControlNet of a path; see pipeline.ModelInfo.Follows.
+func ControlKind(path string) (string, error) {
+	c, err := openControl(path)
+	if err != nil {
+		return "", err
+	}
+	defer c.model.Close()
+	return c.net.Kind(), nil
+}
+
+// Follow opens the ControlNets that a request names and does not hold yet. They stay open, mapped and not read, until Close, for what
+// a pipeline keeps on the device comes from them.
+func (p *Pipelines) Follow(r *pipeline.Request) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.Controls = slices.Clone(r.Controls)
+	for i := range r.Controls {
+		c := &r.Controls[i]
+		if c.Net != nil {
+			continue
+		}
+		if p.controls[c.Model] == nil {
+			opened, err := openControl(c.Model)
+			if err != nil {
+				return err
+			}
+			p.controls[c.Model] = opened
+		}
+		c.Net = p.controls[c.Model].net
+	}
+	return nil
 }
 
 type opened struct {
@@ -79,17 +134,34 @@ type opened struct {
 
 // NewPipelines has nothing open yet.
 func NewPipelines(e *Engine) *Pipelines {
-	return &Pipelines{engine: e, open: map[string]*opened{}}
+	return &Pipelines{engine: e, open: map[string]*opened{}, controls: map[string]*control{}}
 }
 
-// Get opens the model under a name or path, or gives the one that is open already.
+// With names a model whose autoencoder is another one than its own; an empty path leaves that.
+func With(name, vae string) string {
+	if vae == "" {
+		return name
+	}
+	return name + apart + vae
+}
+
+// apart stands between a model's name and the path of another autoencoder.
+const apart = "\x00"
+
+// Get opens the model under a name or path, or under what With makes of that, or gives the one that is open already.
 func (p *Pipelines) Get(name string) (pipeline.Pipeline, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if o := p.open[name]; o != nil {
 		return o.pipe, nil
 	}
-	m, err := OpenModel(name)
+	own, vae, other := strings.Cut(name, apart)
+	m, err := OpenModel(own)
+	if err == nil && other {
+		if err = m.UseVAE(ModelPath(vae)); err != nil {
+			m.Close()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -134,5 +206,9 @@ func (p *Pipelines) Close() {
 		o.pipe.Close()
 		o.model.Close()
 		delete(p.open, name)
+	}
+	for path, c := range p.controls {
+		c.model.Close()
+		delete(p.controls, path)
 	}
 }

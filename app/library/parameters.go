@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,6 +24,7 @@ type Meta struct {
 	Seed             uint64
 	Width, Height    int // of the picture
 	ModelHash, Model string
+	VAE              string   // name of the autoencoder, where it is not the model's own
 	Strength         float64  // of denoising, where a picture was given
 	ClipSkip         int      // 1 is none
 	RNG              string   // who drew the noise, as A1111 writes it
@@ -35,8 +37,15 @@ type Meta struct {
 	OnlyMasked       bool              // the mask's surroundings were worked on alone
 	Padding          int               // of these surroundings, in pixels
 	Loras            map[string]string // hashes by name
+	Controls         []Control         // that the picture follows
 	Edited           bool              // the picture began from another
 	Version          string            // program and version
+}
+
+// Control is a ControlNet that a picture follows: its name, how much it counts, and from which part of the steps to which.
+type Control struct {
+	Model              string
+	Weight, Start, End float64
 }
 
 // Labels turn a sampler's and a schedule's id into the words that metadata carries; nil keeps the id.
@@ -49,7 +58,7 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 	r := result.Request
 	m := Meta{
 		Prompt: r.Prompt, Negative: r.Negative, Steps: r.Steps, Sampler: r.Sampler, Schedule: r.Schedule, CFG: r.CFG,
-		Seed: r.Seed + uint64(i), Model: result.Model, ModelHash: result.ModelHash, Version: version,
+		Seed: r.Seed + uint64(i), Model: result.Model, ModelHash: result.ModelHash, VAE: stem(r.VAE), Version: version,
 	}
 	if i < len(result.Prompts) {
 		m.Prompt, m.Negative = result.Prompts[i], result.Negatives[i]
@@ -67,6 +76,11 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 	if m.Masked = result.Masked; m.Masked {
 		m.MaskBlur = r.MaskBlur
 		m.OnlyMasked, m.Padding = r.OnlyMasked, r.Padding
+	}
+	for _, c := range r.Controls {
+		if c.Net != nil {
+			m.Controls = append(m.Controls, Control{c.Net.Name, c.Scale, c.Start, c.End})
+		}
 	}
 	if i < len(result.Seeds) {
 		m.Seed = result.Seeds[i]
@@ -112,6 +126,7 @@ func (m Meta) String() string {
 	}
 	add("Model hash", m.ModelHash)
 	add("Model", m.Model)
+	add("VAE", m.VAE)
 	add("Denoising strength", decimal(m.Strength))
 	if m.ClipSkip > 1 {
 		add("Clip skip", strconv.Itoa(m.ClipSkip))
@@ -139,9 +154,27 @@ func (m Meta) String() string {
 		}
 		add("Lora hashes", strings.Join(list, ", "))
 	}
+	for i, c := range m.Controls {
+		add(controlKey(i), fmt.Sprintf("Module: none, Model: %s, Weight: %g, Guidance Start: %g, Guidance End: %g", c.Model, c.Weight, c.Start, c.End))
+	}
 	add("Version", m.Version)
 	return b.String()
 }
+
+// stem is the name of a model's file or folder.
+func stem(path string) string {
+	base := filepath.Base(path)
+	switch ext := filepath.Ext(base); {
+	case path == "":
+		return ""
+	case slices.Contains([]string{".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}, strings.ToLower(ext)):
+		return strings.TrimSuffix(base, ext)
+	}
+	return base
+}
+
+// controlKey is under what A1111's extension writes ControlNet i, counted from 0.
+func controlKey(i int) string { return fmt.Sprintf("ControlNet %d", i) }
 
 func number(n int) string {
 	if n == 0 {
@@ -280,4 +313,30 @@ func (p Parameters) Loras() map[string]string {
 		}
 	}
 	return out
+}
+
+// controlModel is the name of a ControlNet as A1111's extension writes it, with a hash behind.
+var controlModel = regexp.MustCompile(`^(.*?)(?: \[[0-9a-fA-F]+\])?$`)
+
+// Controls are the ControlNets that the parameters list; those of other programs' extensions, too.
+func (p Parameters) Controls() (list []Control) {
+	for i := 0; ; i++ {
+		text, ok := p.Fields[controlKey(i)]
+		if !ok {
+			return list
+		}
+		c := Control{Weight: 1, End: 1}
+		for _, part := range strings.Split(text, ",") {
+			key, value, _ := strings.Cut(strings.TrimSpace(part), ":")
+			value = strings.TrimSpace(value)
+			to := map[string]*float64{"Weight": &c.Weight, "Guidance Start": &c.Start, "Guidance End": &c.End}[key]
+			if v, err := strconv.ParseFloat(value, 64); to != nil && err == nil {
+				*to = v
+			}
+			if key == "Model" {
+				c.Model = controlModel.FindStringSubmatch(value)[1]
+			}
+		}
+		list = append(list, c)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -198,4 +199,20 @@ func FuzzParameters(f *testing.F) {
 			t.Errorf("%q is read back as %v", m.String(), again.Fields)
 		}
 	})
+}
+
+func TestControlNetsComeBack(t *testing.T) {
+	m := meta
+	m.Controls = []Control{{"canny", 0.65, 0, 0.5}, {"depth", 1, 0.25, 1}}
+	p := Parse(m.String())
+	if got := p.Controls(); !slices.Equal(got, m.Controls) || p.Prompt != m.Prompt {
+		t.Errorf("%+v from %s", got, m)
+	}
+	p = Parse("a fox\nSteps: 20, Sampler: Euler, Seed: 1, ControlNet 0: \"Module: canny, Model: control_v11p_sd15_canny [d14c016b], Weight: 0.8, Resize Mode: Crop and Resize, Low Vram: False, Processor Res: 512, Guidance Start: 0.1, Guidance End: 0.9, Pixel Perfect: True\"")
+	if got := p.Controls(); len(got) != 1 || got[0] != (Control{"control_v11p_sd15_canny", 0.8, 0.1, 0.9}) {
+		t.Errorf("as A1111's extension writes it: %+v", got)
+	}
+	if got := Parse("a fox").Controls(); got != nil {
+		t.Errorf("none: %+v", got)
+	}
 }

@@ -4,7 +4,9 @@ package modelstore
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -93,6 +95,22 @@ type Hashes struct {
 	AutoV3 string `json:"autov3,omitempty"` // the first twelve of what follows the header of a safetensors file
 }
 
+// ParamsText says how many numbers a model has, as people do; "" where that is not known.
+func (e *Entry) ParamsText() string {
+	switch n := float64(e.Params); {
+	case n <= 0:
+		return ""
+	case n < 1e4:
+		return strconv.FormatInt(e.Params, 10)
+	case n < 1e6:
+		return fmt.Sprintf("%.0f thousand", n/1e3)
+	case n < 1e9:
+		return fmt.Sprintf("%.1f million", n/1e6)
+	default:
+		return fmt.Sprintf("%.1f billion", n/1e9)
+	}
+}
+
 // Usable reports whether this version can work with the model.
 func (e *Entry) Usable() bool { return e.Problem == "" && e.Kind != LLM && e.Kind != Unknown }
 
@@ -101,7 +119,7 @@ func (e *Entry) Whole() bool { return e.Kind == Checkpoint || e.Kind == Generato
 
 // Query picks entries out of a list. Zero values pick all.
 type Query struct {
-	Words  string // all of them must occur, in any case, in the name, title, family, kind, tags, trigger words, licence or path
+	Words  string // all of them must occur, in any case, in the name, title, family, kind, tags, trigger words, licence or path, or begin the SHA-256
 	Kind   Kind
 	Family string // the beginning of a family's name, in any case
 	Usable bool   // only those that this version can work with
@@ -123,7 +141,10 @@ func Search(entries []Entry, q Query) []Entry {
 			continue
 		}
 		text := strings.ToLower(strings.Join(append(append([]string{e.Name, e.Title, e.Family, string(e.Kind), e.Licence, e.Base, e.Author, e.Path}, e.Tags...), append(e.Triggers, e.Variants...)...), "\n"))
-		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) }) {
+		const digits = 8 // of a hash, below which a word would find some by chance
+		if !slices.ContainsFunc(words, func(w string) bool {
+			return !strings.Contains(text, w) && (len(w) < digits || !strings.HasPrefix(e.SHA256, w))
+		}) {
 			out = append(out, e)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"atelier/app/disk"
 	"atelier/models/checkpoint"
@@ -76,17 +77,17 @@ func hashesOf(sha256 string) Hashes {
 	return Hashes{SHA256: sha256, Short: sha256[:10], AutoV2: strings.ToUpper(sha256[:10])}
 }
 
-// HashLater hashes models in the background, one after the other, until ctx ends. told is called for each, from another goroutine.
-func (s *Store) HashLater(ctx context.Context, paths []string, told func(path string, h Hashes, err error)) {
-	go func() {
-		for _, p := range paths {
-			if ctx.Err() != nil {
-				return
-			}
-			h, err := s.Hash(ctx, p, nil)
-			told(p, h, err)
+// HashQuietly is Hash for models that nobody waits for: it rests twice as long as it reads, so that others get at the disk.
+func (s *Store) HashQuietly(ctx context.Context, path string) (Hashes, error) {
+	const rest = 2
+	from := time.Now()
+	return s.Hash(ctx, path, func(int64, int64) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(rest * time.Since(from)):
 		}
-	}()
+		from = time.Now()
+	})
 }
 
 func filesToHash(e Entry) ([]string, error) {

@@ -15,6 +15,7 @@ import (
 	"atelier/models/cvae"
 	"atelier/models/flow"
 	"atelier/models/gan"
+	"atelier/models/nn"
 	"atelier/models/pipeline"
 )
 
@@ -148,7 +149,7 @@ func (s *Store) inspect(e *Entry) {
 	}
 	defer m.Close()
 	if err := pipeline.Check(m); err != nil {
-		e.Problem = sentence(err)
+		e.Problem = sentence(misfit(err, filepath.Base(e.Path)))
 	}
 	if len(m.Warnings) > 0 {
 		e.Note = strings.Join(m.Warnings, "; ")
@@ -163,6 +164,24 @@ func (s *Store) inspect(e *Entry) {
 	}
 	const activations = 2_000_000_000
 	e.Memory = Memory{Bytes: e.Size + activations, Basis: "an estimate: its weights and 2 GB for the picture"}
+}
+
+// misfit joins what is wrong with each network of one file, so that its tensors are listed once; other errors stay as they are.
+func misfit(err error, file string) error {
+	all := &nn.Misfit{Label: "it"}
+	var take func(err error) bool
+	take = func(err error) bool {
+		if m, ok := err.(*nn.Misfit); ok {
+			all.Missing, all.Misshapen, all.Unused = append(all.Missing, m.Missing...), append(all.Misshapen, m.Misshapen...), append(all.Unused, m.Unused...)
+			return m.Label == file
+		}
+		several, ok := err.(interface{ Unwrap() []error })
+		return ok && !slices.ContainsFunc(several.Unwrap(), func(one error) bool { return !take(one) })
+	}
+	if take(err) {
+		return all
+	}
+	return err
 }
 
 func (s *Store) identifyFolder(e *Entry) {

@@ -504,10 +504,18 @@ func TestHash(t *testing.T) {
 	if _, err := s.Hash(done, "y", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	told := make(chan string, 1)
-	s.HashLater(context.Background(), []string{"y"}, func(path string, h Hashes, err error) { told <- h.SHA256 })
-	if got := <-told; len(got) != 64 {
-		t.Errorf("in the background: %q", got)
+	if _, err := s.HashQuietly(done, "y"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	quiet, err := s.HashQuietly(context.Background(), "y")
+	if err != nil || len(quiet.SHA256) != 64 || quiet.Short != quiet.SHA256[:10] {
+		t.Errorf("in the background: %+v, %v", quiet, err)
+	}
+	if list := Search(s.Entries(), Query{Words: quiet.Short}); len(list) != 1 || list[0].Hashes != quiet {
+		t.Errorf("its hash finds %+v", list)
+	}
+	if list := Search(s.Entries(), Query{Words: quiet.Short[:4]}); len(list) != 0 {
+		t.Errorf("a few digits find %+v", list)
 	}
 }
 
@@ -559,5 +567,13 @@ func TestHashedWhileScanned(t *testing.T) {
 	}
 	if e, err := s.Find(path); err != nil || e.SHA256 != sum {
 		t.Errorf("afterwards %+v, %v", e, err)
+	}
+}
+
+func TestParamsText(t *testing.T) {
+	for n, want := range map[int64]string{0: "", 9999: "9999", 18_432: "18 thousand", 3_460_000: "3.5 million", 859_520_964: "859.5 million", 2_567_463_684: "2.6 billion"} {
+		if got := (&Entry{Params: n}).ParamsText(); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
 	}
 }

@@ -47,6 +47,9 @@ type Window struct {
 	SessionHidden   bool
 	NegativeOpen    bool
 	MoreClosed      bool
+	MaskClosed      bool
+	NoiseOpen       bool
+	ControlOpen     bool
 }
 
 // Parameters are the values of the image workspace as they were left. Zero means the model's own.
@@ -57,6 +60,25 @@ type Parameters struct {
 	Sampler, Schedule       string
 	Seed                    string // a number, or "-1" for a new one each time
 	Batch                   int
+
+	RNG, Spacing string
+	Eta          string // a number, or empty for the sampler's own
+	ZeroSNR      bool
+	ClipSkip     int
+	Rescale      float64 // of guidance
+
+	Strength          float64 // of denoising, for pictures that begin from one
+	MaskBlur, Padding int     // as in a request: −1 is none
+	OnlyMasked        bool
+
+	VAE     string // its path; empty for the model's own
+	Control Control
+}
+
+// Control is a ControlNet and how much it counts. Its weight and parts of the steps are meant as they stand.
+type Control struct {
+	Model              string // its path; empty for none
+	Weight, Start, End float64
 }
 
 // HistoryLimit is how many prompts are remembered.

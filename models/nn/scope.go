@@ -296,6 +296,19 @@ func (s *Scope) Finish(ignore ...string) error {
 		}
 	}
 	sort.Strings(unused)
+	if len(s.missing)+len(s.misshapen)+len(unused) == 0 {
+		return nil
+	}
+	return &Misfit{s.label, s.missing, s.misshapen, unused}
+}
+
+// Misfit is the error of a file whose tensors are not those of a network.
+type Misfit struct {
+	Label                      string // of the file
+	Missing, Misshapen, Unused []string
+}
+
+func (m *Misfit) Error() string {
 	var parts []string
 	add := func(kind string, names []string) {
 		if len(names) == 0 {
@@ -307,13 +320,10 @@ func (s *Scope) Finish(ignore ...string) error {
 		}
 		parts = append(parts, fmt.Sprintf("%s: %s%s", kind, strings.Join(some, ", "), more))
 	}
-	add("missing", s.missing)
-	add("of another shape than the configuration says", s.misshapen)
-	add("not part of this model", unused)
-	if len(parts) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s does not fit its configuration, which its config.json or its other tensors say: tensors %s", s.label, strings.Join(parts, "; "))
+	add("missing", m.Missing)
+	add("of another shape than the configuration says", m.Misshapen)
+	add("not part of this model", m.Unused)
+	return fmt.Sprintf("%s does not fit its configuration, which its config.json or its other tensors say: tensors %s", m.Label, strings.Join(parts, "; "))
 }
 
 func endsIn(name string, suffixes []string) bool {

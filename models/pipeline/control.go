@@ -12,6 +12,9 @@ import (
 // mostControls is how many ControlNets a picture follows at once.
 const mostControls = 4
 
+// hintChannels is what the pictures are read as that ControlNets follow.
+const hintChannels = 3
+
 // maxControl bounds the scale of a ControlNet's influence.
 const maxControl = 10
 
@@ -30,6 +33,25 @@ func NewControlNet(m *catalog.Model) (*ControlNet, error) {
 	return &ControlNet{m.Name, net}, nil
 }
 
+// Kind tells which models can follow the ControlNet: those whose ModelInfo.Follows is the same.
+func (c *ControlNet) Kind() string {
+	n := c.net
+	if n.HintIn != hintChannels {
+		return ""
+	}
+	return controlKind(n.InChannels, n.ContextDim[0], n.TextTime, n.Skips(), n.Factor())
+}
+
+// follows is the kind of ControlNet that the parts' denoiser takes.
+func (p *parts) follows() string {
+	u := p.unet
+	return controlKind(p.vae.LatentChannels, u.ContextDim[0], u.TextTime, u.Skips(), p.vae.Factor())
+}
+
+func controlKind(latents, context int, sizes bool, skips []int, factor int) string {
+	return fmt.Sprint(latents, context, sizes, skips, factor)
+}
+
 // checkControls refuses ControlNets of another family, and numbers that cannot be.
 func (t *Text2Image) checkControls(r Request) error {
 	if len(r.Controls) > mostControls {
@@ -43,8 +65,8 @@ func (t *Text2Image) checkControls(r Request) error {
 		switch {
 		case n.InChannels != t.parts.vae.LatentChannels || n.ContextDim[0] != u.ContextDim[0] || n.TextTime != u.TextTime || !slices.Equal(n.Skips(), u.Skips()):
 			return fmt.Errorf("the ControlNet %s was made for another family of models than %s; choose one of the same family", c.Net.Name, t.model.Name)
-		case n.HintIn != 3:
-			return fmt.Errorf("the ControlNet %s follows pictures of %d channels; three are wanted", c.Net.Name, n.HintIn)
+		case n.HintIn != hintChannels:
+			return fmt.Errorf("the ControlNet %s follows pictures of %d channels; %d are wanted", c.Net.Name, n.HintIn, hintChannels)
 		case n.Factor() != t.parts.vae.Factor():
 			return fmt.Errorf("the ControlNet %s reads %d pixels for each latent, and %s has %d; choose one of the same family", c.Net.Name, n.Factor(), t.model.Name, t.parts.vae.Factor())
 		case !(c.Scale >= 0 && c.Scale <= maxControl):
@@ -96,7 +118,7 @@ func (j *job) follow(step int) {
 		j.controls = map[string][]float32{}
 		for i, c := range j.Controls {
 			f := c.Net.net.Factor()
-			p := c.Picture.channels(3).resized(j.stages.w*f, j.stages.h*f)
+			p := c.Picture.channels(hintChannels).resized(j.stages.w*f, j.stages.h*f)
 			j.controls[controlInput(i, "picture")] = slices.Repeat(p.Data, j.stages.rows())
 		}
 	}

@@ -209,6 +209,13 @@ func TestPixels(t *testing.T) {
 	if got := gradient(4, 4, 1).nearest(2, 2).Data; got[0] != 0 || got[1] != 0.5 {
 		t.Errorf("nearest: %v", got)
 	}
+	seen := &Pixels{2, 1, 4, []float32{1, 1, 1, 1, 1, 1, 1, 0}}
+	if got := seen.Cover(2, 1); got[0] != 255 || got[1] != 0 {
+		t.Errorf("what is transparent is no mask: %v", got)
+	}
+	if got := (&Pixels{1, 1, 3, []float32{1, 0, 0}}).Cover(2, 2); len(got) != 4 || got[3] != 76 { // 0.299 · 255
+		t.Errorf("red as a mask: %v", got)
+	}
 }
 
 // TestControl makes a denoiser follow a picture, on both devices: with no scale, and outside of its steps, it does not.
@@ -229,6 +236,9 @@ func TestControl(t *testing.T) {
 		run := func(c ...Control) [][]float32 {
 			_, got := traced(t, p, Request{Prompt: "a horse", Seed: 6, Steps: 4, Controls: c})
 			return predictions(got)
+		}
+		if control.Kind() != p.Info().Follows || control.Kind() == "" {
+			t.Errorf("the model follows %q, not this %q", p.Info().Follows, control.Kind())
 		}
 		picture := gradient(50, 50, 3)
 		free := run()

@@ -69,6 +69,16 @@ func (p *Pixels) grey() *Pixels {
 	return out
 }
 
+// Cover is the picture as a mask of another size: its brightness, from 0 to 255.
+func (p *Pixels) Cover(w, h int) []uint8 {
+	grey := p.grey().resized(w, h)
+	out := make([]uint8, len(grey.Data))
+	for i, v := range grey.Data {
+		out[i] = uint8(255*unit(v) + 0.5)
+	}
+	return out
+}
+
 // channels gives the picture with n channels, three or four. Taking alpha away puts the picture on black where it is
 // transparent and leaves its own colours where it is not; a picture without alpha is opaque.
 func (p *Pixels) channels(n int) *Pixels {

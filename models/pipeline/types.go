@@ -14,6 +14,7 @@ import (
 // Request is one text-to-image job. The zero value of a field means the model's own default.
 type Request struct {
 	Prompt, Negative string
+	VAE              string  // the path of the autoencoder in place of the model's own, for whoever opens the model; Run does not read it
 	Width, Height    int     // pixels of the finished picture, after upscaling
 	Steps            int     // 1–150
 	CFG              float64 // classifier-free guidance scale, 1–30; 1 runs the conditional half alone
@@ -48,6 +49,7 @@ type Request struct {
 
 // Control is a picture that a new one follows, as a ControlNet was trained to (edges, depth, poses …).
 type Control struct {
+	Model      string // the path of Net, for whoever opens it; Run does not read it
 	Net        *ControlNet
 	Picture    *Pixels
 	Scale      float64 // of its influence; 1 where it is 0
@@ -102,6 +104,8 @@ type ModelInfo struct {
 	Transparent       bool // pictures have an alpha channel
 	Examples          []string
 	MaxPromptTokens   int
+	TextLayers        int      // of the text encoder: the most that clip skip may be; 0 where it means nothing
+	Follows           string   // what ControlNet.Kind must be for the model to follow it; "" where it follows none
 	Labels            []string // what a generator may be asked for; nil for any words, or none
 }
 

@@ -31,6 +31,8 @@ type engine struct {
 	ready    chan struct{}
 	models   []pipeline.ModelInfo
 	adapters []studio.Named
+	controls []studio.ControlNet
+	vaes     map[string][]studio.Named
 	steps    chan struct{} // one token lets a job do one step; closed: all at once
 	mu       sync.Mutex
 	asked    []pipeline.Request
@@ -58,9 +60,13 @@ func (e *engine) OpenModel(_ context.Context, name string) (pipeline.ModelInfo, 
 	}
 	return pipeline.ModelInfo{Name: name, Width: 320, Height: 320, MinSize: 64, MaxSize: 512, SizeStep: 64, Steps: 9, CFG: 5, Sampler: "euler", Schedule: "normal"}, nil
 }
-func (e *engine) Adapters() []studio.Named      { return e.adapters }
-func (e *engine) SetEntries([]modelstore.Entry) {}
-func (e *engine) NameOf(string) (string, bool)  { return "", false }
+func (e *engine) Adapters() []studio.Named         { return e.adapters }
+func (e *engine) SetEntries([]modelstore.Entry)    {}
+func (e *engine) NameOf(string) (string, bool)     { return "", false }
+func (e *engine) VAEs(model string) []studio.Named { return e.vaes[model] }
+func (e *engine) ControlNets() []studio.ControlNet {
+	return e.controls
+}
 
 func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request, say func(pipeline.Progress)) (*pipeline.Result, error) {
 	e.mu.Lock()
@@ -111,6 +117,7 @@ type bench struct {
 	store  *settings.Store
 	root   string
 	saved  string
+	picked string // by the person, of files
 	window fyne.Window
 }
 
@@ -119,7 +126,7 @@ func newBench(t *testing.T, change func(*settings.Settings)) *bench {
 	test.NewTempApp(t).Settings().SetTheme(kit.NewTheme("dark"))
 	b := &bench{t: t, main: make(chan func(), 10000), root: t.TempDir(), engine: &engine{ready: make(chan struct{}), steps: make(chan struct{}, 1000),
 		models: []pipeline.ModelInfo{
-			{Name: "sticker", Width: 256, Height: 256, MinSize: 128, MaxSize: 512, SizeStep: 32, Steps: 4, CFG: 4, Sampler: "ddim", Schedule: "normal", Examples: []string{"one", "two", "three", "four"}},
+			{Name: "sticker", Width: 256, Height: 256, MinSize: 128, MaxSize: 512, SizeStep: 32, Steps: 4, CFG: 4, Sampler: "ddim", Schedule: "normal", TextLayers: 12, Follows: "small", Examples: []string{"one", "two", "three", "four"}},
 			{Name: "big", Width: 512, Height: 768, MinSize: 256, MaxSize: 1024, SizeStep: 64, Steps: 30, CFG: 7.5, Sampler: "euler", Schedule: "karras"},
 		}}}
 	b.store = settings.Open(filepath.Join(t.TempDir(), "settings.json"))
@@ -141,7 +148,7 @@ func newBench(t *testing.T, change func(*settings.Settings)) *bench {
 		}})
 	tips := kit.NewTips(post)
 	b.Workspace = New(Config{Post: post, Tips: tips, Studio: b.engine, Queue: queue, Settings: b.store, Library: lib, Meta: meta,
-		Browse: func(string, func(string)) {}, BrowseFile: func(string, []string, func(string)) {}, Open: func(string) error { return nil }, Saved: func(s string) { b.saved = s }})
+		Browse: func(string, func(string)) {}, BrowseFile: func(_ string, _ []string, done func(string)) { done(b.picked) }, Open: func(string) error { return nil }, Saved: func(s string) { b.saved = s }})
 	b.window = test.NewTempWindow(t, container.NewStack(b.Content(), tips.Layer))
 	b.window.SetPadded(false)
 	b.window.Resize(fyne.NewSize(1232, 774))

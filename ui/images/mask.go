@@ -3,7 +3,7 @@ package images
 import (
 	"image"
 	"math"
-	"slices"
+	"path/filepath"
 
 	"fyne.io/fyne/v2"
 
@@ -19,6 +19,15 @@ type mask struct {
 
 func newMask(size image.Point) *mask {
 	return &mask{width: size.X, height: size.Y, cover: make([]uint8, size.X*size.Y)}
+}
+
+// copied is another mask that is as the given one; nil is an empty one.
+func (m *mask) copied(size image.Point) *mask {
+	out := newMask(size)
+	if m != nil {
+		copy(out.cover, m.cover)
+	}
+	return out
 }
 
 // empty tells whether nothing is painted.
@@ -95,23 +104,23 @@ type brush struct {
 	size                *kit.Number
 	content             *fyne.Container
 	on, erasing         bool
-	x, y                float64   // where the last stroke ended
-	before              [][]uint8 // the mask before each of the last strokes, the latest at the end; nil where there was none
-	drawing, stale      bool      // the canvas is being brought up to date, and is out of date again
+	x, y                float64 // where the last stroke ended
+	drawing, stale      bool    // the canvas is being brought up to date, and is out of date again
 }
 
-func newBrush(tips *kit.Tips, paint, erase, clear func()) *brush {
+func newBrush(tips *kit.Tips, do brushActions) *brush {
 	b := &brush{}
 	small := func(text string, tip kit.Tip, do func()) *kit.Button {
 		button := kit.NewButton(tips, text, kit.Plain, tip, do)
 		button.Height, button.TextSize = 26, kit.Caption
 		return button
 	}
-	b.paint = small("Paint", kit.Tip{Name: "Paint a mask", Key: "B", Text: "Paint on the canvas where the picture is made new; the rest stays as it is."}, paint)
-	b.erase = small("Erase", kit.Tip{Name: "Erase", Key: "E", Text: "Take the mask away where the pointer is drawn."}, erase)
-	b.clear = small("Clear", kit.Tip{Name: "Clear the mask", Text: "Without a mask the whole picture is made new."}, clear)
+	b.paint = small("Paint", kit.Tip{Name: "Paint a mask", Key: "B", Text: "Paint on the canvas where the picture is made new; the rest stays as it is."}, do.paint)
+	b.erase = small("Erase", kit.Tip{Name: "Erase", Key: "E", Text: "Take the mask away where the pointer is drawn."}, do.erase)
+	b.clear = small("Clear", kit.Tip{Name: "Clear the mask", Text: "Without a mask the whole picture is made new."}, do.clear)
 	b.size = kit.NewNumber(tips, kit.Range{Min: 1, Max: 256, Step: 1, Curve: 2, Name: "Brush"}, 24, kit.Tip{Name: "Brush", Key: "[ ]", Text: "The brush's width in pixels of the picture."})
-	b.content = kit.Column(kit.Gap, kit.Labelled("Mask", labelWidth, kit.Equal(kit.Tight, b.paint, b.erase, b.clear)), kit.Labelled("Brush", labelWidth, b.size))
+	load := kit.NewIconButton(tips, kit.IconFolder, kit.Tip{Name: "Load a mask", Text: "Take a picture as the mask: white is made new, black stays. A picture can also be dropped on this section."}, do.load)
+	b.content = kit.Column(kit.Gap, kit.Row(kit.Tight, 0, kit.Equal(kit.Tight, b.paint, b.erase, b.clear), load), kit.Labelled("Brush", labelWidth, b.size))
 	return b
 }
 
@@ -124,7 +133,7 @@ func (b *brush) show() {
 // Paint begins to paint a mask or to erase it; the same again ends that. It tells whether there is a picture to paint on.
 func (w *Workspace) Paint(erase bool) bool {
 	b, begin := w.form.begin.brush, w.form.begin
-	if begin.image == nil || !begin.content.Visible() {
+	if begin.from.given == nil || !begin.content.Visible() {
 		return false
 	}
 	if b.on && b.erasing == erase {
@@ -134,6 +143,7 @@ func (w *Workspace) Paint(erase bool) bool {
 	}
 	b.on, b.erasing = true, erase
 	b.show()
+	begin.fold.SetOpen(true)
 	w.follow = false
 	w.stage.picture.OnPaint = w.paint
 	w.showMask()
@@ -158,55 +168,80 @@ func (w *Workspace) Brush(larger bool) {
 	}
 }
 
-// paint draws on from where the pointer was; first begins anew.
+// paint draws on from where the pointer was; first begins anew, on a mask of its own, so that the one before can come back.
 func (w *Workspace) paint(x, y float64, first bool) {
 	b, begin := w.form.begin.brush, w.form.begin
+	if begin.from.given == nil {
+		return
+	}
 	if first {
 		b.x, b.y = x, y
-		w.rememberMask()
-	}
-	if begin.mask == nil {
-		begin.mask = newMask(begin.image.Rect.Size())
+		begin.mask = begin.mask.copied(begin.from.given.image.Rect.Size())
 	}
 	begin.mask.stroke(b.x, b.y, x, y, b.size.Value()/2, b.erasing)
 	b.x, b.y = x, y
-	w.showMask()
-}
-
-// rememberMask keeps how the mask is, for taking back what comes.
-func (w *Workspace) rememberMask() {
-	const most = 20
-	b, begin := w.form.begin.brush, w.form.begin
-	var cover []uint8
-	if begin.mask != nil {
-		cover = slices.Clone(begin.mask.cover)
-	}
-	b.before = append(b.before, cover)
-	b.before = b.before[max(0, len(b.before)-most):]
-}
-
-// undoStroke takes the last stroke back while a mask is painted; it tells whether there was one.
-func (w *Workspace) undoStroke() bool {
-	b, begin := w.form.begin.brush, w.form.begin
-	n := len(b.before)
-	if !b.on || n == 0 {
-		return false
-	}
-	cover := b.before[n-1]
-	b.before = b.before[:n-1]
-	begin.mask = nil
-	if cover != nil {
-		begin.mask = newMask(begin.image.Rect.Size())
-		begin.mask.cover = cover
+	if first {
+		w.form.act("", begin.summarise)
 	}
 	w.showMask()
-	return true
 }
 
-func (w *Workspace) clearMask() {
-	w.rememberMask()
-	w.form.begin.mask = nil
-	if w.form.begin.brush.on {
+func (w *Workspace) clearMask() { w.setMask(nil) }
+
+// setMask takes a whole mask; nil is none.
+func (w *Workspace) setMask(m *mask) {
+	begin := w.form.begin
+	w.form.act("", func() { begin.set(begin.from.given, m) })
+	w.maskChanged()
+}
+
+// loadMask reads a picture off the main thread, makes its brightness the mask, and shows that.
+func (w *Workspace) loadMask(path string) {
+	on := w.form.begin.from.given
+	whole, err := kit.WholePath(path)
+	if err != nil || on == nil {
+		return
+	}
+	go func() {
+		g, err := readGiven(whole)
+		var m *mask
+		if err == nil {
+			m = newMask(on.image.Rect.Size())
+			m.cover = g.pixels.Cover(m.width, m.height)
+		}
+		w.config.Post(func() {
+			switch {
+			case err != nil:
+				w.stage.tell(true, kit.Sentence(err), "", nil)
+			case w.form.begin.from.given != on: // another picture has come meanwhile
+			case m.empty():
+				w.stage.tell(true, "The mask "+filepath.Base(whole)+" is black all over, so nothing would be made new; choose one that is white where the picture changes.", "", nil)
+			default:
+				w.setMask(m)
+				if b := w.form.begin.brush; !b.on {
+					w.Paint(false)
+				}
+			}
+		})
+	}()
+}
+
+// pickMask lets the person choose a file with a mask.
+func (w *Workspace) pickMask() {
+	w.config.BrowseFile(w.nearby(w.form.begin.from.name()), pictureEndings, w.loadMask)
+}
+
+// maskChanged brings the canvas up to date after the picture to begin with, or its mask, became another one.
+func (w *Workspace) maskChanged() {
+	switch {
+	case !w.form.begin.brush.on:
+		if w.running == 0 && w.session.chosen() == nil {
+			w.fallBack()
+		}
+	case w.form.begin.from.given == nil:
+		w.stopPainting()
+		w.fallBack()
+	default:
 		w.showMask()
 	}
 }
@@ -219,7 +254,7 @@ func (w *Workspace) showMask() {
 		return
 	}
 	b.drawing, b.stale = true, false
-	base := begin.image
+	base := begin.from.given.image
 	cover := make([]uint8, base.Rect.Dx()*base.Rect.Dy())
 	if begin.mask != nil {
 		copy(cover, begin.mask.cover)
@@ -229,9 +264,10 @@ func (w *Workspace) showMask() {
 		img := over(base, cover, [3]uint8{c.R, c.G, c.B})
 		w.config.Post(func() {
 			b.drawing = false
-			if b.on {
-				w.stage.display(img, image.Point{})
+			if !b.on {
+				return
 			}
+			w.stage.display(img, image.Point{})
 			if b.stale {
 				w.showMask()
 			}

@@ -2,8 +2,8 @@ package images
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +42,9 @@ type form struct {
 	batch            *kit.Number
 	more             *kit.Fold
 	begin            *beginning
+	vae              *autoencoder
+	noise            *noise
+	control          *control
 	someAdapters     bool
 	oneStep          bool                // the model has no use for what sampling holds
 	sampling         []fyne.CanvasObject // what models that work in one step have no use for
@@ -49,20 +52,17 @@ type form struct {
 	lastSeed         func() (uint64, bool)
 	onOpen           func(model string) // opens a model of which only the name is known
 	trail            trail
-	loading          bool // changes come from the program, not from the person
+	pending          settings.Parameters // for the chosen model once it is open, or for its model once that is found
+	loading          bool                // changes come from the program, not from the person
 	content          fyne.CanvasObject
 }
 
-// preset is a button for a shape of picture.
-type preset struct {
-	button        *kit.Button
-	ratioW        float64
-	ratioH        float64
-	width, height int
-}
-
-func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool)) *form {
+func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool), mask brushActions) *form {
 	f := &form{tips: tips, studio: st, seedText: "-1", lastSeed: lastSeed}
+	f.begin = newBeginning(tips, !window.MaskClosed, mask, f.act)
+	f.vae = newAutoencoder(tips, f.act)
+	f.noise = newNoise(tips, window.NoiseOpen, f.act)
+	f.control = newControl(tips, window.ControlOpen, f.act)
 	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, 9, kit.Tip{
 		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
 	f.negative = kit.NewTextArea(tips, "What to keep out", 2, 6, kit.Tip{
@@ -96,7 +96,11 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		sampler,
 		schedule,
 		kit.Labelled("Batch", labelWidth, f.batch),
-	), kit.Tip{Key: "Space", Text: "Sampler, schedule and batch size."})
+		f.vae.row,
+		f.noise.fold,
+		f.control.fold,
+	), kit.Tip{Key: "Space", Text: "Sampler, schedule, batch size, and what most pictures do not need."})
+	f.sampling = append(f.sampling, f.noise.fold)
 	f.layout()
 	return f
 }
@@ -108,7 +112,6 @@ func (f *form) layout() {
 		kit.NewIconButton(f.tips, kit.IconDice, kit.Tip{Name: "New seed each time", Text: "Set the seed to −1: every picture starts from other noise."}, func() { f.setSeed("-1") }),
 		kit.NewIconButton(f.tips, kit.IconReuse, kit.Tip{Name: "Reuse the last seed", Key: "S", Text: "Set the seed of the picture on the canvas, to make it again or to vary it."}, f.reuseLast))
 	sizes, steps, cfg := kit.Labelled("Size", labelWidth, size), kit.Labelled("Steps", labelWidth, f.steps), kit.Labelled("CFG scale", labelWidth, f.cfg)
-	f.begin = newBeginning(f.tips)
 	f.sampling = append(f.sampling, f.negativeFold, f.begin.content, sizes, f.presetRow, steps, cfg)
 	f.content = kit.Column(kit.Wide,
 		kit.Column(kit.Gap, f.prompt, f.negativeFold, f.begin.content),
@@ -192,15 +195,6 @@ func (f *form) reuseLast() {
 	f.tips.Note(f.seed, "There is no picture yet whose seed could be used again.")
 }
 
-func (f *form) swap() {
-	w, h := f.width.Value(), f.height.Value()
-	f.act("", func() {
-		f.width.Set(h)
-		f.height.Set(w)
-		f.markPreset()
-	})
-}
-
 // act does one thing for the person and remembers how things were before it; kind joins it with the same kind of thing just
 // before, and is empty for what stands alone.
 func (f *form) act(kind string, do func()) {
@@ -214,7 +208,7 @@ func (f *form) act(kind string, do func()) {
 // touched remembers a change that the person made.
 func (f *form) touched(kind string) {
 	if !f.loading {
-		f.trail.note(f.parameters(), kind, time.Now())
+		f.trail.note(f.state(), kind, time.Now())
 	}
 }
 
@@ -224,18 +218,11 @@ func (f *form) undo(again bool) bool {
 	if again {
 		step = f.trail.redo
 	}
-	p, ok := step()
+	s, ok := step()
 	if ok {
-		f.load(p)
+		f.show(s)
 	}
 	return ok
-}
-
-func (f *form) markPreset() {
-	for _, p := range f.presets {
-		p.button.Selected = float64(p.width) == f.width.Value() && float64(p.height) == f.height.Value()
-		p.button.Refresh()
-	}
 }
 
 // chosen is the entry of a menu that a choice shows; empty if there is none.
@@ -250,6 +237,7 @@ func chosen(c *kit.Choice, all []studio.Named) studio.Named {
 func (f *form) switchSampler() {
 	sampler := chosen(f.sampler, f.studio.Samplers())
 	f.offerSchedules(f.wished, "")
+	f.noise.suit(sampler.ID, f.current(), "")
 	if now := chosen(f.schedule, f.schedules); f.wished != "" && now.ID != f.wished {
 		f.tips.Note(f.schedule, fmt.Sprintf("%s takes the %s schedule only.", sampler.Label, now.Label))
 	}
@@ -275,21 +263,6 @@ func (f *form) summarise() {
 	f.more.SetSummary(strings.Join(parts, " · "))
 }
 
-// sizeRange is what sizes a model takes.
-func sizeRange(name string, m pipeline.ModelInfo) kit.Range {
-	r := kit.Range{Name: name, Min: 64, Max: 2048, Step: 8, Curve: 1}
-	if m.MinSize > 0 {
-		r.Min = float64(m.MinSize)
-	}
-	if m.MaxSize > 0 {
-		r.Max = math.Max(r.Min, float64(m.MaxSize))
-	}
-	if m.SizeStep > 0 {
-		r.Step = float64(m.SizeStep)
-	}
-	return r
-}
-
 // adopt sets the form up for a model; where the given parameters are zero, the model's own values are taken.
 func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	f.width.SetRange(sizeRange("Width", m))
@@ -312,6 +285,8 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 		f.wished = m.Schedule
 	}
 	f.offerSchedules(p.Schedule, m.Schedule)
+	f.noise.suit(chosen(f.sampler, f.studio.Samplers()).ID, m, p.Eta)
+	f.offerParts()
 	f.oneStep = m.Kind == pipeline.KindGenerator
 	for _, row := range f.sampling {
 		if f.oneStep {
@@ -329,6 +304,13 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
+}
+
+// offerParts lists the parts beside the chosen model that it has a use for.
+func (f *form) offerParts() {
+	m := f.current()
+	f.control.offer(f.studio.ControlNets(), m.Follows)
+	f.vae.offer(f.studio.VAEs(m.Name))
 }
 
 // wordless reports whether a model draws without being told what.
@@ -361,33 +343,13 @@ func choose(c *kit.Choice, all []studio.Named, wanted, standard string) {
 	c.SetLabels(labels, selected)
 }
 
-// shapePresets computes what the shape buttons set: about the model's own number of pixels, in sizes that it takes.
-func (f *form) shapePresets(m pipeline.ModelInfo) {
-	if m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
-		f.presetRow.Hide()
-		return
-	}
-	r := sizeRange("", m)
-	snap := func(v float64) int {
-		return int(math.Max(r.Min, math.Min(r.Max, math.Round(v/r.Step)*r.Step)))
-	}
-	area := float64(m.Width * m.Height)
-	for _, p := range f.presets {
-		p.width = snap(math.Sqrt(area * p.ratioW / p.ratioH))
-		p.height = snap(math.Sqrt(area * p.ratioH / p.ratioW))
-		p.button.SetTip(kit.Tip{Name: fmt.Sprintf("%d × %d", p.width, p.height), Text: fmt.Sprintf("A shape near %g to %g with about as many pixels as the model's own size.", p.ratioW, p.ratioH)})
-	}
-	f.presetRow.Show()
-	f.markPreset()
-}
-
 // start shows a model list and parameters, and forgets what was done before.
 func (f *form) start(models []pipeline.ModelInfo, p settings.Parameters) {
 	f.loading = true
 	f.load(p)
 	f.setModels(models, p)
 	f.loading = false
-	f.trail.reset(f.parameters())
+	f.trail.reset(f.state())
 }
 
 // setModels fills the model list; last is what the person used before.
@@ -402,15 +364,20 @@ func (f *form) setModels(models []pipeline.ModelInfo, last settings.Parameters) 
 		}
 	}
 	f.model.SetLabels(names, selected)
+	f.pending = last
 	if len(models) == 0 {
 		f.adopt(pipeline.ModelInfo{}, last)
 		return
 	}
 	f.adopt(models[selected], last)
+	if m := models[selected]; m.Width == 0 {
+		f.onOpen(m.Name)
+	}
 }
 
 // pick takes the model at an index of the list; one that was not opened yet is opened first.
 func (f *form) pick(i int) {
+	f.pending = settings.Parameters{}
 	if f.models[i].Width == 0 {
 		f.onOpen(f.models[i].Name)
 		return
@@ -424,7 +391,7 @@ func (f *form) opened(m pipeline.ModelInfo) {
 		if f.models[i].Name == m.Name {
 			f.models[i] = m
 			if f.model.Selected() == i {
-				f.act("", func() { f.adopt(m, settings.Parameters{}) })
+				f.act("", func() { f.adopt(m, f.pending) })
 			}
 		}
 	}
@@ -466,8 +433,15 @@ func (f *form) insert(words string) {
 
 // relist takes another list of models over; the chosen one stays, where it is still there.
 func (f *form) relist(models []pipeline.ModelInfo) {
-	was, selected := f.current().Name, 0
-	names := make([]string, len(models))
+	was := f.current().Name
+	has := func(name string) bool {
+		return slices.ContainsFunc(models, func(m pipeline.ModelInfo) bool { return m.Name == name })
+	}
+	if p := f.wanted(); was == "" || p.Model != was && has(p.Model) {
+		f.start(models, p)
+		return
+	}
+	names, selected := make([]string, len(models)), 0
 	for i, m := range models {
 		if names[i] = m.Name; m.Name == was {
 			selected = i
@@ -478,6 +452,17 @@ func (f *form) relist(models []pipeline.ModelInfo) {
 	if f.current().Name != was && len(models) > 0 {
 		f.act("", func() { f.adopt(f.current(), settings.Parameters{}) })
 	}
+}
+
+// wanted is what the form says, or was left saying for a model that is not found yet.
+func (f *form) wanted() settings.Parameters {
+	now := f.parameters()
+	if len(f.models) > 0 && (f.pending.Model == "" || f.pending.Model == now.Model) {
+		return now
+	}
+	p := f.pending
+	p.Prompt, p.Negative, p.Seed, p.Batch = now.Prompt, now.Negative, now.Seed, now.Batch
+	return p
 }
 
 // load shows parameters; the trail is the caller's affair.
@@ -492,14 +477,33 @@ func (f *form) load(p settings.Parameters) {
 	if p.Batch > 0 {
 		f.batch.Set(float64(p.Batch))
 	}
+	f.begin.load(p)
+	f.noise.load(p)
+	f.control.load(p.Control)
+	f.vae.load(p.VAE)
 	for i, m := range f.models {
 		if m.Name == p.Model {
 			f.model.Select(i)
 			f.adopt(m, p)
+			if f.pending = p; m.Width == 0 {
+				f.onOpen(m.Name)
+			}
 			return
 		}
 	}
 	f.adopt(f.current(), p)
+}
+
+// state reads all of the form; show shows it again, and leaves the trail to the caller.
+func (f *form) state() state {
+	return state{f.parameters(), f.begin.from.given, f.begin.mask, f.control.picture.given}
+}
+
+func (f *form) show(s state) {
+	f.load(s.Parameters)
+	f.begin.set(s.from, s.mask)
+	f.control.picture.set(s.follow)
+	f.content.Refresh()
 }
 
 func (f *form) current() pipeline.ModelInfo {
@@ -517,6 +521,10 @@ func (f *form) parameters() settings.Parameters {
 		CFG: f.cfg.Value(), Batch: int(f.batch.Value()),
 	}
 	p.Sampler, p.Schedule = chosen(f.sampler, f.studio.Samplers()).ID, chosen(f.schedule, f.schedules).ID
+	f.begin.store(&p)
+	f.noise.store(&p)
+	f.control.store(&p)
+	p.VAE = f.vae.wished
 	return p
 }
 
@@ -526,10 +534,15 @@ func request(p settings.Parameters) pipeline.Request {
 	if err != nil {
 		seed = uint64(rand.Uint32())
 	}
-	return pipeline.Request{
+	r := pipeline.Request{
 		Prompt: strings.TrimSpace(p.Prompt), Negative: strings.TrimSpace(p.Negative), Width: p.Width, Height: p.Height,
 		Steps: p.Steps, CFG: p.CFG, Sampler: p.Sampler, Schedule: p.Schedule, Seed: seed, Batch: p.Batch,
+		RNG: p.RNG, Spacing: p.Spacing, ZeroSNR: p.ZeroSNR, ClipSkip: p.ClipSkip, GuidanceRescale: p.Rescale,
 	}
+	if eta, err := strconv.ParseFloat(p.Eta, 64); err == nil {
+		r.Eta = &eta
+	}
+	return r
 }
 
 func (f *form) scroller() fyne.CanvasObject {

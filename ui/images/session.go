@@ -11,7 +11,6 @@ import (
 	"fyne.io/fyne/v2/container"
 
 	"atelier/app/library"
-	"atelier/app/settings"
 	"atelier/models/pipeline"
 	"atelier/ui/kit"
 )
@@ -21,6 +20,7 @@ type made struct {
 	image   *image.NRGBA
 	meta    library.Meta
 	request pipeline.Request
+	asked   state // what the form said
 	model   string
 	seed    uint64
 	seconds float64
@@ -28,13 +28,11 @@ type made struct {
 	thumb   *image.RGBA
 }
 
-// parameters is what would make the picture again.
-func (m *made) parameters() settings.Parameters {
-	r := m.request
-	return settings.Parameters{
-		Model: m.model, Prompt: r.Prompt, Negative: r.Negative, Width: r.Width, Height: r.Height, Steps: r.Steps,
-		CFG: r.CFG, Sampler: r.Sampler, Schedule: r.Schedule, Seed: strconv.FormatUint(m.seed, 10), Batch: 1,
-	}
+// again is what the form says to make the picture once more.
+func (m *made) again() state {
+	s := m.asked
+	s.Model, s.Seed, s.Batch = m.model, strconv.FormatUint(m.seed, 10), 1
+	return s
 }
 
 // session is the right column: thumbnails, and what is to be known and done about the chosen one.
@@ -44,6 +42,7 @@ type session struct {
 	onSelect func(*made)
 	onReuse  func(m *made, what reuse)
 	onSave   func(m *made, path string, replace bool) // saves under a name that the person gave
+	onStart  func(*made)                              // makes the next pictures from this one
 	onBrowse func(start string, done func(folder string))
 	folder   func() string
 
@@ -112,7 +111,13 @@ func (s *session) buildActions(tips *kit.Tips) {
 			small("Seed", kit.Tip{Name: "Reuse seed", Key: "S", Text: "Put this picture's seed into the form."}, do(reuseSeed)),
 			small("Prompt", kit.Tip{Name: "Reuse prompt", Key: "P", Text: "Put this picture's prompts into the form."}, do(reusePrompt)),
 			small("All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll)))),
-		small("Save as…", kit.Tip{Name: "Save as", Text: "Save another copy under a name of your own."}, s.askName))
+		kit.Equal(kit.Tight,
+			small("Use as start", kit.Tip{Name: "Use as start", Text: "Make the next pictures from this one instead of from noise alone."}, func() {
+				if m := s.chosen(); m != nil {
+					s.onStart(m)
+				}
+			}),
+			small("Save as…", kit.Tip{Name: "Save as", Text: "Save another copy under a name of your own."}, s.askName)))
 	s.saveName = kit.NewField(tips, "/folder/name.png", 60, kit.Tip{Name: "Save as", Key: "Return saves, Esc closes", Text: "The whole path of the new file; it ends in .png."})
 	s.saveName.OnCancel = func() bool { s.closeSave(); return true }
 	s.saveName.OnEnter = func(string) { s.save(false) }
@@ -166,7 +171,20 @@ func (s *session) add(m *made, follow bool) {
 	if follow || s.selected < 0 {
 		s.selected = len(s.pictures) - 1
 	}
+	s.forget()
 	s.refresh()
+}
+
+// forget lets go of what the oldest pictures were made from, where that takes more than is kept to make pictures again.
+func (s *session) forget() {
+	bytes, newer := 0, state{}
+	for i := len(s.pictures) - 1; i >= 0; i-- {
+		asked := &s.pictures[i].asked
+		if bytes += asked.bytes(newer); bytes > trailBytes {
+			asked.from, asked.mask, asked.follow = nil, nil, nil
+		}
+		newer = *asked
+	}
 }
 
 // chosen is the picture that is shown, nil if there is none.

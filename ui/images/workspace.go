@@ -46,17 +46,19 @@ type Workspace struct {
 	columns *kit.Columns
 	button  *kit.Button
 	running job.ID
-	follow  bool // the canvas shows the running job, not a picture that was chosen since
-	history int  // index into the prompt history; beyond the end: the draft
+	asked   map[job.ID]state // of the jobs that are not done
+	follow  bool             // the canvas shows the running job, not a picture that was chosen since
+	history int              // index into the prompt history; beyond the end: the draft
 	draft   string
 	content fyne.CanvasObject
 }
 
 // New builds the workspace from the settings.
 func New(config Config) *Workspace {
-	w := &Workspace{config: config, follow: true}
+	w := &Workspace{config: config, follow: true, asked: map[job.ID]state{}}
 	saved := config.Settings.Get()
-	w.form = newForm(config.Tips, config.Studio, saved.Window, w.lastSeed)
+	w.form = newForm(config.Tips, config.Studio, saved.Window, w.lastSeed,
+		brushActions{func() { w.Paint(false) }, func() { w.Paint(true) }, w.clearMask, w.pickMask})
 	w.stage = newStage(config.Post, config.Tips, func() { config.Queue.CancelWaiting() }, w.TogglePanel)
 	w.session = newSession(config.Tips, w.openFolder)
 	w.session.onSelect = w.show
@@ -65,22 +67,12 @@ func New(config Config) *Workspace {
 	w.session.onBrowse = config.Browse
 	w.session.folder = config.Library.Folder
 	w.form.onOpen = w.openModel
-	w.form.begin.onPath, w.form.begin.onCanvas, w.form.begin.onBrowse = w.BeginWith, w.beginWithCanvas, w.chooseBeginning
-	w.form.begin.onPaint, w.form.begin.onClear = func(erase bool) { w.Paint(erase) }, w.clearMask
-	w.form.begin.onNone = func() {
-		if w.form.begin.brush.on {
-			w.stopPainting()
-			w.fallBack()
-		}
-	}
+	w.wire(w.form.begin.from, w.began)
+	w.wire(w.form.control.picture, func(g *given) { w.form.act("", func() { w.form.control.picture.set(g) }) })
+	w.session.onStart = func(*made) { w.giveCanvas(w.form.begin.from) }
 	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
-	w.form.negativeFold.OnToggled = func(open bool) {
-		config.Settings.Update(func(s *settings.Settings) { s.Window.NegativeOpen = open })
-	}
-	w.form.more.OnToggled = func(open bool) {
-		config.Settings.Update(func(s *settings.Settings) { s.Window.MoreClosed = !open })
-	}
+	w.rememberFolds()
 	w.stage.teach(w.form.current().Examples, w.try, config.Tips)
 	w.button = kit.NewButton(config.Tips, "", kit.Primary, kit.Tip{}, nil)
 	w.button.Height = 38
@@ -96,6 +88,20 @@ func New(config Config) *Workspace {
 	return w
 }
 
+// rememberFolds keeps which sections of the form are open for the next start.
+func (w *Workspace) rememberFolds() {
+	keep := func(f *kit.Fold, store func(s *settings.Window, open bool)) {
+		f.OnToggled = func(open bool) {
+			w.config.Settings.Update(func(s *settings.Settings) { store(&s.Window, open) })
+		}
+	}
+	keep(w.form.negativeFold, func(s *settings.Window, open bool) { s.NegativeOpen = open })
+	keep(w.form.more, func(s *settings.Window, open bool) { s.MoreClosed = !open })
+	keep(w.form.begin.fold, func(s *settings.Window, open bool) { s.MaskClosed = !open })
+	keep(w.form.noise.fold, func(s *settings.Window, open bool) { s.NoiseOpen = open })
+	keep(w.form.control.fold, func(s *settings.Window, open bool) { s.ControlOpen = open })
+}
+
 // Content is what the window shows for this workspace.
 func (w *Workspace) Content() fyne.CanvasObject { return w.content }
 
@@ -107,15 +113,7 @@ func (w *Workspace) leftColumn() fyne.CanvasObject {
 
 // EngineReady takes over what the engine knows now that it has started.
 func (w *Workspace) EngineReady() {
-	now := w.form.parameters()
-	if len(w.form.models) == 0 {
-		now = w.config.Settings.Get().Last
-		now.Prompt, now.Negative = w.form.prompt.Text(), w.form.negative.Text()
-	}
-	w.form.start(w.config.Studio.Models(), now)
-	if m := w.form.current(); m.Name != "" && m.Width == 0 { // left chosen the last time
-		w.openModel(m.Name)
-	}
+	w.form.start(w.config.Studio.Models(), w.form.wanted())
 	if w.stage.empty.Visible() {
 		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
 	}
@@ -142,18 +140,28 @@ func (w *Workspace) Generate(first bool) {
 		w.form.prompt.Focus()
 		return
 	}
+	if c := w.form.control; c.on() && c.picture.given == nil {
+		w.form.more.SetOpen(true)
+		c.fold.SetOpen(true)
+		w.config.Tips.Note(c.picture.path, "The ControlNet needs a picture to follow: choose one, or set the ControlNet to None.")
+		return
+	}
 	w.remember(p)
+	w.form.pending = p // from now on this is what the person wants
+	asked := w.form.state()
 	r := request(p)
-	w.form.begin.into(&r)
+	w.form.begin.into(&r, p)
+	w.form.control.into(&r, p)
+	r.VAE = w.form.vae.path()
 	if w.form.begin.brush.on {
 		w.stopPainting()
 		w.fallBack()
 	}
+	submit := w.config.Queue.Submit
 	if first {
-		w.config.Queue.SubmitFront(p.Model, r)
-	} else {
-		w.config.Queue.Submit(p.Model, r)
+		submit = w.config.Queue.SubmitFront
 	}
+	w.asked[submit(p.Model, r)] = asked
 }
 
 // Cancel stops the running job; it tells whether there was one, or something else of this workspace to close.
@@ -191,7 +199,7 @@ func (w *Workspace) remember(p settings.Parameters) {
 
 // Leave keeps what the form says for the next start.
 func (w *Workspace) Leave() {
-	p := w.form.parameters()
+	p := w.form.wanted()
 	w.config.Settings.Update(func(s *settings.Settings) { s.Last = p })
 }
 
@@ -276,13 +284,18 @@ func (w *Workspace) ends(snap job.Snapshot) {
 			w.fallBack()
 		}
 	}
+	delete(w.asked, snap.ID)
 }
 
-// fallBack shows the chosen picture again when a forming one came to nothing.
+// fallBack shows the chosen picture again when a forming one came to nothing, or, where there is none yet, the one to begin with.
 func (w *Workspace) fallBack() {
 	if m := w.session.chosen(); m != nil {
 		w.show(m)
 		w.follow = true
+		return
+	}
+	if g := w.form.begin.from.given; g != nil {
+		w.stage.display(g.image, image.Point{})
 		return
 	}
 	w.stage.picture.Display(nil, image.Point{})
@@ -294,7 +307,7 @@ func (w *Workspace) finished(snap job.Snapshot, took time.Duration) {
 	var problem error
 	for i, img := range snap.Result.Images {
 		meta := w.config.Meta(snap.Result, i)
-		m := &made{image: img, meta: meta, request: snap.Result.Request, model: snap.Result.Model, seed: meta.Seed,
+		m := &made{image: img, meta: meta, request: snap.Result.Request, asked: w.asked[snap.ID], model: snap.Result.Model, seed: meta.Seed,
 			seconds: took.Seconds() / float64(len(snap.Result.Images))}
 		if snap.Model != "" {
 			m.model = snap.Model
@@ -356,9 +369,20 @@ func (w *Workspace) reuse(m *made, what reuse) {
 			f.prompt.SetText(m.request.Prompt)
 			f.negative.SetText(m.request.Negative)
 		case reuseAll:
-			f.load(m.parameters())
+			f.show(m.again())
 		}
 	})
+	w.maskChanged()
+}
+
+// again puts what a file says of how it was made into the form, as far as it tells.
+func (w *Workspace) again(how library.Parameters) {
+	p, err := w.form.told(how)
+	if err != nil {
+		w.stage.tell(true, kit.Sentence(err), "", nil)
+		return
+	}
+	w.form.act("", func() { w.form.load(p) })
 }
 
 // Use puts something that was trained or found to use: it chooses a model, and puts words into the prompt unless they are there.
@@ -374,6 +398,7 @@ func (w *Workspace) Use(u studio.Use) {
 func (w *Workspace) ModelsChanged() {
 	w.form.relist(w.config.Studio.Models())
 	w.form.listAdapters()
+	w.form.offerParts()
 	w.form.content.Refresh()
 }
 
@@ -413,7 +438,9 @@ func (w *Workspace) openModel(name string) {
 
 // Undo takes back the last thing that was done to the form; again takes that back. They tell whether there was anything.
 func (w *Workspace) Undo(again bool) bool {
-	return !again && w.undoStroke() || w.form.undo(again)
+	done := w.form.undo(again)
+	w.maskChanged()
+	return done
 }
 
 // Reuse answers the gallery keys S, P and A; it tells whether the key was one of them.

@@ -34,6 +34,9 @@ func (f *Fold) SetSummary(s string) {
 	}
 }
 
+// Summary is the quiet words beside the title.
+func (f *Fold) Summary() string { return f.head.summary }
+
 // Open tells whether the content shows.
 func (f *Fold) Open() bool { return f.open }
 

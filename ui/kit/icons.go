@@ -36,6 +36,7 @@ const (
 	IconRefresh  Icon = `<path d="M19 12a7 7 0 1 1-2.2-5.1"/><path d="M17.5 3.5v4h-4"/>`
 	IconReport   Icon = `<path d="M6 3.5h8.5L18.5 7.5v13H6z"/><path d="M14 3.5V8h4.5M9 12h6.5M9 15.5h6.5"/>`
 	IconCheck    Icon = `<path d="M5 12.5l4.5 4.5L19 7.5"/>`
+	IconCopy     Icon = `<rect x="8.5" y="8.5" width="11" height="11.5" rx="1.5"/><path d="M15.5 8.5v-3A1.5 1.5 0 0 0 14 4H6a1.5 1.5 0 0 0-1.5 1.5v9A1.5 1.5 0 0 0 6 16h2.5"/>`
 	IconSpark    Icon = `<path d="M12 4c.6 5 3 7.4 8 8-5 .6-7.4 3-8 8-.6-5-3-7.4-8-8 5-.6 7.4-3 8-8z"/>`
 )
 

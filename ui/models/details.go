@@ -1,7 +1,6 @@
 package models
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,7 +94,7 @@ func facts(pairs ...[2]string) fyne.CanvasObject {
 
 // note is a sentence with a mark before it.
 func note(text string, icon kit.Icon, role fyne.ThemeColorName) fyne.CanvasObject {
-	return container.New(noteLayout{}, kit.NewMark(icon, role), kit.NewParagraph(text, 13, kit.Text, 12))
+	return container.New(noteLayout{}, kit.NewMark(icon, role), kit.NewParagraph(text, 13, kit.Text, 40))
 }
 
 // noteLayout: a mark, and beside it text that wraps.
@@ -130,6 +129,7 @@ func (w *Workspace) row(e modelstore.Entry) kit.Item {
 	if e.Licence != "" {
 		parts = append(parts, e.Licence)
 	}
+	parts = append(parts, w.hashText(e, e.Short))
 	r.Detail = strings.Join(parts, " · ")
 	if e.Problem != "" {
 		r.Detail, r.Role, r.Icon = kindLabel(e.Kind)+" · "+e.Problem, kit.Loss, kit.IconWarning
@@ -169,7 +169,9 @@ func (w *Workspace) showEntry(index int) {
 		objects = append(objects, still)
 	}
 	if e.Problem != "" {
-		objects = append(objects, note(sentence(e.Problem), kit.IconWarning, kit.Loss))
+		for _, one := range strings.Split(e.Problem, ". And ") { // of each network
+			objects = append(objects, note(sentence(one), kit.IconWarning, kit.Loss))
+		}
 	}
 	if e.Note != "" {
 		objects = append(objects, note(sentence(e.Note), kit.IconInfo, kit.Secondary))
@@ -184,26 +186,20 @@ func (w *Workspace) showEntry(index int) {
 			memory += "; " + kit.Bytes(e.Memory.Least) + " with one network at a time"
 		}
 	}
-	params := ""
-	if e.Params > 0 {
-		params = fmt.Sprintf("%.1f million", float64(e.Params)/1e6)
-	}
 	objects = append(objects, facts(
 		[2]string{"Trigger words", strings.Join(e.Triggers, ", ")},
 		[2]string{"Memory", memory},
 		[2]string{"Size", kit.Bytes(e.Size)},
-		[2]string{"Parameters", params},
+		[2]string{"Parameters", e.ParamsText()},
 		[2]string{"Format", strings.TrimSpace(e.Format + " " + e.DType)},
 		[2]string{"Licence", strings.TrimSpace(e.Licence + " " + e.LicenceURL)},
 		[2]string{"Author", e.Author},
 		[2]string{"Base model", e.Base},
 		[2]string{"Description", e.Description},
 		[2]string{"Tags", strings.Join(e.Tags, ", ")},
-		[2]string{"Hash", e.Short},
-		[2]string{"SHA-256", e.SHA256},
 		[2]string{"From", e.Source},
 		[2]string{"Path", e.Path},
-	))
+	), w.hashFacts(e))
 	w.details.set(objects, w.entryButtons(e)...)
 }
 
@@ -221,9 +217,6 @@ func (w *Workspace) entryButtons(e modelstore.Entry) []fyne.CanvasObject {
 		return b
 	}
 	row := []fyne.CanvasObject{small("Folder", kit.Tip{Name: "Folder", Text: "Show the folder that the model is in."}, func() { w.open(filepath.Dir(e.Path)) })}
-	if e.SHA256 == "" {
-		row = append(row, small("Hash", kit.Tip{Name: "Hash", Text: "Read the whole model and compute the hash that pictures carry. Large models take a while."}, func() { w.hash(e) }))
-	}
 	if e.Program == modelstore.Own {
 		b := small("Delete…", kit.Tip{Name: "Delete", Text: "Delete this model from the disk, after asking."}, func() { w.remove(e) })
 		b.Style = kit.Stop

@@ -34,8 +34,8 @@ type form struct {
 }
 
 type formActions struct {
-	search, link, scan, folder func()
-	unlink                     func(path string)
+	search, link, scan, folder, choose func()
+	unlink                             func(path string)
 }
 
 var sortLabels = map[string]string{"name": "Name", "size": "Size", "family": "Family", "kind": "Kind", "params": "Parameters", "date": "Newest"}
@@ -72,9 +72,10 @@ func newForm(tips *kit.Tips, do formActions) *form {
 	f.mark = kit.Row(kit.Gap, 1, kit.NewMark(kit.IconWarning, kit.AccentInk), f.problems)
 	f.mark.Hide()
 	own := kit.NewIconButton(tips, kit.IconFolder, kit.Tip{Name: "Open folder", Text: "Show the studio's own folder of models, which imports and downloads go to."}, do.folder)
+	choose := kit.NewIconButton(tips, kit.IconSettings, kit.Tip{Name: "Choose the studio's own folder", Text: "Pick where imports and downloads go from now on. What is in the old folder stays there."}, do.choose)
 	f.content = kit.Column(kit.Wide,
 		kit.Column(kit.Gap, f.words, kit.Labelled("Kind", labelWidth, f.kind), kit.Labelled("Order", labelWidth, f.sort), kit.Labelled("", labelWidth, f.only)),
-		kit.Column(kit.Tight, kit.Row(kit.Tight, 0, kit.NewLine("Folders", 13, kit.Secondary, 60), own), f.folders, f.mark),
+		kit.Column(kit.Tight, kit.Row(kit.Tight, 0, kit.NewLine("Folders", 13, kit.Secondary, 60), choose, own), f.folders, f.mark),
 	)
 	link := kit.NewButton(tips, "Link a folder…", kit.Plain, kit.Tip{Name: "Link a folder", Text: "Use the models of A1111, ComfyUI, LM Studio or any other folder where they are; nothing is copied or changed."}, do.link)
 	link.Icon, link.Height = kit.IconPlus, 38

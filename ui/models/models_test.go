@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +147,26 @@ func TestListSearchDetailsAndUse(t *testing.T) {
 		t.Errorf("a broken one is shown as %+v", r)
 	}
 	b.until("the picture", func() bool { return b.stage.entries.Rows()[1].Picture != nil })
+	b.until("the hashes", func() bool {
+		return !slices.ContainsFunc(b.entries, func(e modelstore.Entry) bool { return e.SHA256 == "" })
+	})
+	whole, err := os.ReadFile(filepath.Join(dir, "ink.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(whole))
+	if r := b.stage.entries.Rows()[1]; !strings.HasSuffix(r.Detail, " · CC0 1.0 · "+sum[:10]) {
+		t.Errorf("its row says %q, its hash is %s", r.Detail, sum)
+	}
+	b.stage.entries.Select(1)
+	test.Tap(b.hashes.short.copy)
+	if got := fyne.CurrentApp().Clipboard().Content(); got != sum[:10] || b.hashes.full.text.Text != sum {
+		t.Errorf("copied %q, shown %q", got, b.hashes.full.text.Text)
+	}
+	test.Tap(b.hashes.full.copy)
+	if got := fyne.CurrentApp().Clipboard().Content(); got != sum {
+		t.Errorf("copied %q", got)
+	}
 	b.form.words.SetText("INK")
 	if got := titles(b.stage.entries); got != "ink, oil" { // both have the trigger word
 		t.Errorf("inkwash finds %s", got)
@@ -213,6 +235,12 @@ func TestLinkedFoldersAndImports(t *testing.T) {
 	b.Drop([]string{filepath.Join(b.home, "missing.safetensors")})
 	b.until("the refusal", func() bool { return strings.Contains(b.stage.notice.Text(), "missing.safetensors") })
 	b.idle()
+	other := filepath.Join(b.home, "elsewhere")
+	b.setOwn(other)
+	b.until("the other folder", func() bool { return b.config.Store.Own() == other && b.work == nil })
+	b.until("what is there", func() bool { return titles(b.stage.entries) == "soft" })
+	b.setOwn(filepath.Join(b.home, "own"))
+	b.until("the old folder", func() bool { return titles(b.stage.entries) == "pen, soft" && b.work == nil })
 	b.unlink(comfy)
 	b.until("the unlinking", func() bool { return titles(b.stage.entries) == "pen" })
 }

@@ -50,6 +50,7 @@ type Workspace struct {
 	standing  standing
 	polling   bool
 	thumbs    map[string]*thumb // by path
+	hashes    hashes
 	work      context.CancelFunc
 	working   string // what goes on in the background
 	told      ticker
@@ -66,7 +67,7 @@ func New(config Config) *Workspace {
 	w.downloads = config.Store.Downloads(config.UserAgent, func(download.Status) {
 		w.told.soon(func() { config.Post(w.listDownloads) })
 	})
-	w.form = newForm(config.Tips, formActions{search: w.search, link: w.link, unlink: w.unlink, scan: w.Scan, folder: func() { w.open(config.Store.Own()) }})
+	w.form = newForm(config.Tips, formActions{search: w.search, link: w.link, unlink: w.unlink, scan: w.Scan, folder: func() { w.open(config.Store.Own()) }, choose: w.chooseOwn})
 	w.stage = newStage(config.Tips, stageActions{entry: w.showEntry, offer: w.showOffer, load: w.showLoad, cancel: func() { w.Escape() }, panel: w.TogglePanel, opened: w.turned})
 	w.details = newDetails()
 	left := kit.FormColumn("Models", w.form.scroller(), w.form.foot)
@@ -182,6 +183,8 @@ func (w *Workspace) take(entries []modelstore.Entry, problems []modelstore.Probl
 	w.form.setProblems(problems)
 	w.search()
 	w.checkOffers()
+	w.hashes.failed = map[string]bool{} // it may be readable now
+	w.hashNext()
 }
 
 // search shows what the form picks.
@@ -237,6 +240,24 @@ func (w *Workspace) linkFolder(path string) {
 			w.form.setFolders(folders)
 			w.stage.open(pageHere)
 			w.Scan()
+		})
+	})
+}
+
+// chooseOwn lets the person choose the studio's own folder, which imports and downloads go to.
+func (w *Workspace) chooseOwn() { w.config.Browse(w.config.Store.Own(), w.setOwn) }
+
+func (w *Workspace) setOwn(path string) {
+	w.background(func() {
+		err := w.config.Store.SetOwn(path)
+		folders := w.config.Store.Folders()
+		w.config.Post(func() {
+			if err != nil {
+				w.tell(err)
+				return
+			}
+			w.form.setFolders(folders)
+			w.Refresh()
 		})
 	})
 }
@@ -355,35 +376,6 @@ func (w *Workspace) remove(e modelstore.Entry) {
 				}
 				w.take(entries, w.problems)
 			})
-		})
-	})
-}
-
-// hash computes a model's hashes.
-func (w *Workspace) hash(e modelstore.Entry) {
-	ctx := w.begin("Reading " + e.Name)
-	if ctx == nil {
-		return
-	}
-	var beat ticker
-	w.background(func() {
-		_, err := w.config.Store.Hash(ctx, e.Path, func(done, all int64) {
-			beat.soon(func() {
-				w.config.Post(func() {
-					if w.work != nil && ctx.Err() == nil {
-						w.stage.goes("Reading "+e.Name+" · "+kit.Bytes(done)+" of "+kit.Bytes(all), share(done, all))
-					}
-				})
-			})
-		})
-		entries := w.config.Store.Entries()
-		w.config.Post(func() {
-			w.finish("")
-			if err != nil && !errors.Is(err, context.Canceled) {
-				w.tell(err)
-			}
-			w.entries = entries
-			w.search()
 		})
 	})
 }

@@ -11,6 +11,12 @@ import (
 // Named is a choice with the id that requests carry and the label that people read.
 type Named struct{ ID, Label string }
 
+// ControlNet is a network that makes a picture follow another one. Its ID is its path, which a request's Control.Model carries.
+type ControlNet struct {
+	Named
+	Kind string // models follow it whose Follows is the same
+}
+
 // DeviceStatus says what runs the models, and how well.
 type DeviceStatus struct {
 	Name       string // "OpenGL 4.5 llvmpipe"
@@ -32,11 +38,15 @@ type Studio interface {
 	Models() []pipeline.ModelInfo
 	// OpenModel opens a model of that list and says what it wants; before Ready it waits.
 	OpenModel(ctx context.Context, name string) (pipeline.ModelInfo, error)
-	// SetEntries says what the model manager knows: Models then lists those of it that make pictures, and prompts find its adapters
-	// and learned words.
+	// SetEntries says what the model manager knows: Models then lists those of it that make pictures, prompts find its adapters and
+	// learned words, and ControlNets its ControlNets. It reads their headers, so it is called off the main thread.
 	SetEntries(entries []modelstore.Entry)
 	// Adapters lists what prompts can name: the words that are put into one (ID), and how a list calls it.
 	Adapters() []Named
+	// ControlNets lists those that there are.
+	ControlNets() []ControlNet
+	// VAEs lists the autoencoders that a model can have in place of its own: their paths, which a request's VAE carries, and labels.
+	VAEs(model string) []Named
 	// NameOf is the name under which Models lists the model of a path.
 	NameOf(path string) (string, bool)
 	Samplers() []Named
