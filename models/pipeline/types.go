@@ -103,6 +103,8 @@ type ModelInfo struct {
 	Examples          []string
 	MaxPromptTokens   int
 	Labels            []string // what a generator may be asked for; nil for any words, or none
+	Prompting         string   // a sentence on how to word prompts; empty where nothing is known
+	Free              bool     // an empty prompt is one too: the seed decides what is drawn
 }
 
 // Kind is the sort of model, as far as a person's choices go.

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -48,6 +49,7 @@ type form struct {
 	seedText         string              // as committed
 	lastSeed         func() (uint64, bool)
 	onOpen           func(model string) // opens a model of which only the name is known
+	onAdopt          func(pipeline.ModelInfo)
 	trail            trail
 	loading          bool // changes come from the program, not from the person
 	content          fyne.CanvasObject
@@ -63,7 +65,7 @@ type preset struct {
 
 func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed func() (uint64, bool)) *form {
 	f := &form{tips: tips, studio: st, seedText: "-1", lastSeed: lastSeed}
-	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, 9, kit.Tip{
+	f.prompt = kit.NewTextArea(tips, anyPrompt, 4, 9, kit.Tip{
 		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
 	f.negative = kit.NewTextArea(tips, "What to keep out", 2, 6, kit.Tip{
 		Name: "Negative prompt", Text: "What the picture should not show. It works only with a CFG scale above 1."})
@@ -325,11 +327,18 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	} else {
 		f.prompt.Show()
 	}
+	f.prompt.SetPlaceholder(cmp.Or(m.Prompting, anyPrompt))
 	f.shapePresets(m)
 	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
+	if f.onAdopt != nil {
+		f.onAdopt(m)
+	}
 }
+
+// anyPrompt stands in the prompt of a model that says nothing of how to word it.
+const anyPrompt = "Describe the picture"
 
 // wordless reports whether a model draws without being told what.
 func wordless(m pipeline.ModelInfo) bool {
@@ -363,7 +372,7 @@ func choose(c *kit.Choice, all []studio.Named, wanted, standard string) {
 
 // shapePresets computes what the shape buttons set: about the model's own number of pixels, in sizes that it takes.
 func (f *form) shapePresets(m pipeline.ModelInfo) {
-	if m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
+	if m.Kind == pipeline.KindGenerator || m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
 		f.presetRow.Hide()
 		return
 	}

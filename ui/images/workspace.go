@@ -73,6 +73,7 @@ func New(config Config) *Workspace {
 			w.fallBack()
 		}
 	}
+	w.form.onAdopt = func(m pipeline.ModelInfo) { w.stage.teach(m, w.try, config.Tips) }
 	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
 	w.form.negativeFold.OnToggled = func(open bool) {
@@ -81,7 +82,6 @@ func New(config Config) *Workspace {
 	w.form.more.OnToggled = func(open bool) {
 		config.Settings.Update(func(s *settings.Settings) { s.Window.MoreClosed = !open })
 	}
-	w.stage.teach(w.form.current().Examples, w.try, config.Tips)
 	w.button = kit.NewButton(config.Tips, "", kit.Primary, kit.Tip{}, nil)
 	w.button.Height = 38
 	w.showButton(false)
@@ -116,9 +116,6 @@ func (w *Workspace) EngineReady() {
 	if m := w.form.current(); m.Name != "" && m.Width == 0 { // left chosen the last time
 		w.openModel(m.Name)
 	}
-	if w.stage.empty.Visible() {
-		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
-	}
 }
 
 func (w *Workspace) showButton(running bool) {
@@ -137,7 +134,7 @@ func (w *Workspace) showButton(running bool) {
 func (w *Workspace) Generate(first bool) {
 	kit.CommitFocused(w.config.Tips)
 	p := w.form.parameters()
-	if strings.TrimSpace(p.Prompt) == "" && !wordless(w.form.current()) {
+	if strings.TrimSpace(p.Prompt) == "" && !w.form.current().Free {
 		w.config.Tips.Note(w.form.prompt, "Write a few words first: what should the picture show?")
 		w.form.prompt.Focus()
 		return
