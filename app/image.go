@@ -214,10 +214,18 @@ func (c *imageCmd) Run(ctx context.Context) error {
 		fmt.Printf("vocabulary from %s\n", m.Words)
 	}
 	for i, f := range m.Files {
-		fmt.Printf("%s  seed %d\n", f, m.Seeds[i])
+		fmt.Printf("%s  seed %d%s\n", f, m.Seeds[i], decided(res, i))
 	}
 	fmt.Printf("%s on %s in %s\n", m.Model, m.Device, roundTime(time.Duration((opened+res.Seconds["total"])*float64(time.Second))))
 	return nil
+}
+
+// decided is the prompt of picture i where the seed had a say in it: by wildcards, or by the label of a model that got no word.
+func decided(res *pipeline.Result, i int) string {
+	if i >= len(res.Prompts) || res.Prompts[i] == res.Request.Prompt {
+		return ""
+	}
+	return "  " + res.Prompts[i]
 }
 
 // summary is what --json prints of a result.

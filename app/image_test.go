@@ -1,7 +1,6 @@
 package main
 
 import (
-	"atelier/app/engine"
 	"context"
 	"image"
 	"image/color"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"atelier/app/engine"
 	"atelier/app/library"
 	"atelier/models/checkpoint"
 	"atelier/models/pipeline"

@@ -219,7 +219,7 @@ func (c *modelsInfoCmd) Run(ctx context.Context) error {
 	row("Size", fmt.Sprintf("%s (%d bytes)", compute.FormatBytes(e.Size), e.Size))
 	if e.Memory.Bytes > 0 {
 		text := fmt.Sprintf("%s, %s", compute.FormatBytes(e.Memory.Bytes), e.Memory.Basis)
-		if e.Memory.Least > 0 {
+		if e.Memory.Least > 0 && e.Memory.Least < e.Memory.Bytes {
 			text += fmt.Sprintf("; %s at the least, with weights that take turns on the device", compute.FormatBytes(e.Memory.Least))
 		}
 		row("Needs", text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"image"
 	"slices"
+	"strings"
 	"testing"
 
 	"atelier/assets"
@@ -144,6 +145,54 @@ func TestPaletteColours(t *testing.T) {
 	}
 	if a, b := draw("", 1), draw("", 2); slices.Equal(a.Pix, b.Pix) {
 		t.Error("without a word two seeds give the same palette")
+	}
+}
+
+// TestPaletteSaysItsColour makes palettes without a word: each says which word its seed chose, and that word gives it again.
+func TestPaletteSaysItsColour(t *testing.T) {
+	files, _ := assets.Model("palette")
+	m, err := catalog.OpenFS(files, ".", "palette")
+	must(t, err)
+	defer m.Close()
+	p, err := Open(newHost(t, host.Options{}), m)
+	must(t, err)
+	defer p.Close()
+	labels := p.Info().Labels
+	if !p.Info().Free || len(labels) != 10 {
+		t.Fatalf("info %+v", p.Info())
+	}
+	const seed = 17
+	all, err := p.Run(t.Context(), Request{Seed: seed, Batch: 3}, nil)
+	must(t, err)
+	for i, word := range all.Prompts {
+		if want := labels[(seed+i)%len(labels)]; word != want {
+			t.Errorf("palette %d says %q, not %q", i, word, want)
+		}
+		again, err := p.Run(t.Context(), Request{Prompt: word, Seed: all.Seeds[i]}, nil)
+		must(t, err)
+		if !slices.Equal(again.Images[0].Pix, all.Images[i].Pix) {
+			t.Errorf("%s with seed %d is another palette than without the word", word, all.Seeds[i])
+		}
+	}
+	_, err = p.Run(t.Context(), Request{Prompt: "mauve"}, nil)
+	if want := "palette draws " + strings.Join(labels, ", ") + `, and nothing called "mauve"`; err == nil || err.Error() != want {
+		t.Errorf("an unknown word gives %v", err)
+	}
+}
+
+// TestPrompting asks each built-in generator how to word a prompt, and whether it needs one.
+func TestPrompting(t *testing.T) {
+	for name, needs := range map[string]bool{"palette": false, "pixel-faces": false, "typeface": true} {
+		files, _ := assets.Model(name)
+		m, err := catalog.OpenFS(files, ".", name)
+		must(t, err)
+		p, err := Open(newHost(t, host.Options{}), m)
+		must(t, err)
+		if _, err := p.Resolve(Request{}); (err != nil) != needs || p.Info().Free == needs || p.Info().Prompting == "" {
+			t.Errorf("%s without a prompt: %v; it says %+v", name, err, p.Info())
+		}
+		p.Close()
+		m.Close()
 	}
 }
 

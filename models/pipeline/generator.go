@@ -172,7 +172,19 @@ func (t *Generator) enlarge() int {
 func (t *Generator) Info() ModelInfo {
 	side := t.net.size * t.enlarge()
 	return ModelInfo{Name: t.model.Name, Kind: KindGenerator, Width: side, Height: side, MinSize: t.net.size, MaxSize: max(2048/t.net.size*t.net.size, side),
-		SizeStep: t.net.size, Steps: 1, CFG: 1, Transparent: t.net.pixels == 4, Examples: slices.Clone(t.card.Examples), Labels: slices.Clone(t.net.labels)}
+		SizeStep: t.net.size, Steps: 1, CFG: 1, Transparent: t.net.pixels == 4, Examples: slices.Clone(t.card.Examples), Labels: slices.Clone(t.net.labels),
+		Prompting: t.prompting(), Free: !t.spelled()}
+}
+
+// prompting says how to word a prompt, in the card's words where it has some.
+func (t *Generator) prompting() string {
+	switch {
+	case t.card.Prompting != "" || len(t.net.labels) == 0:
+		return t.card.Prompting
+	case t.spelled():
+		return "A word of the letters " + some(t.net.labels)
+	}
+	return "One of " + some(t.net.labels) + "; or nothing, and the seed decides"
 }
 
 // ModelHash is the first ten hex digits of the weights' SHA-256.
@@ -373,12 +385,14 @@ func (t *Generator) Run(ctx context.Context, r Request, progress func(Progress))
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
-		m, err := t.one(ctx, r, r.Seed+uint64(i), labels)
+		seed := r.Seed + uint64(i)
+		drawn, prompt := t.settle(labels, r.Prompt, seed)
+		m, err := t.one(ctx, r, seed, drawn)
 		if err != nil {
 			return out, err
 		}
-		out.Images, out.Seeds = append(out.Images, m), append(out.Seeds, r.Seed+uint64(i))
-		out.Prompts, out.Negatives = append(out.Prompts, r.Prompt), append(out.Negatives, "")
+		out.Images, out.Seeds = append(out.Images, m), append(out.Seeds, seed)
+		out.Prompts, out.Negatives = append(out.Prompts, prompt), append(out.Negatives, "")
 		used, _ := t.dev.Memory()
 		done := time.Since(begin)
 		progress(Progress{Phase: "denoise", Step: i + 1, Steps: r.Batch, Elapsed: time.Since(start), Left: done / time.Duration(i+1) * time.Duration(r.Batch-i-1), Preview: m, Bytes: used})
@@ -387,6 +401,15 @@ func (t *Generator) Run(ctx context.Context, r Request, progress func(Progress))
 	_, out.PeakBytes = t.dev.Memory()
 	out.ModelHash = t.model.Hash()
 	return out, nil
+}
+
+// settle has the seed decide what the prompt leaves open, and gives the prompt that says so.
+func (t *Generator) settle(labels []int, prompt string, seed uint64) ([]int, string) {
+	if !slices.Contains(labels, anyCell) {
+		return labels, prompt
+	}
+	l := int(seed % uint64(len(t.net.labels)))
+	return []int{l}, t.net.labels[l]
 }
 
 // one makes a picture: all letters of a word from the same noise, and so in one style.
@@ -406,9 +429,6 @@ func (t *Generator) one(ctx context.Context, r Request, seed uint64, labels []in
 	}
 	if len(t.net.labels) > 0 {
 		for _, l := range labels {
-			if l == anyCell {
-				l = int(seed % uint64(len(t.net.labels)))
-			}
 			in["label"] = append(in["label"], float32(max(l, 0)))
 		}
 	}

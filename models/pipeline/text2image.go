@@ -87,7 +87,7 @@ func (t *Text2Image) Info() ModelInfo {
 	i := ModelInfo{
 		Name: card.Name, Width: own * f, Height: own * f, SizeStep: f, MinSize: multipleUp(min(smallest, own*f), f), MaxSize: card.MaxSize,
 		Steps: card.Steps, CFG: card.CFG, Sampler: card.Sampler, Schedule: card.Schedule,
-		Transparent: p.vae.OutChannels == 4, Examples: append([]string(nil), card.Examples...),
+		Transparent: p.vae.OutChannels == 4, Examples: append([]string(nil), card.Examples...), Prompting: card.Prompting,
 		MaxPromptTokens: p.text.MaxPositions - 2, Follows: p.follows(),
 	}
 	if p.text2 == nil {

@@ -107,6 +107,8 @@ type ModelInfo struct {
 	TextLayers        int      // of the text encoder: the most that clip skip may be; 0 where it means nothing
 	Follows           string   // what ControlNet.Kind must be for the model to follow it; "" where it follows none
 	Labels            []string // what a generator may be asked for; nil for any words, or none
+	Prompting         string   // a sentence on how to word prompts; empty where nothing is known
+	Free              bool     // an empty prompt is one too: the seed decides what is drawn
 }
 
 // Kind is the sort of model, as far as a person's choices go.

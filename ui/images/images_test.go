@@ -481,6 +481,42 @@ func TestEmptyPromptIsAskedFor(t *testing.T) {
 	}
 }
 
+// TestGeneratorsAskForLess picks a model of labels: what it can be asked for stands where one writes, its examples are its own, and an empty
+// prompt will do.
+func TestGeneratorsAskForLess(t *testing.T) {
+	b := newBench(t, nil)
+	close(b.engine.steps)
+	b.engine.models = append(b.engine.models, pipeline.ModelInfo{Name: "palette", Kind: pipeline.KindGenerator, Width: 256, Height: 256, MinSize: 4, MaxSize: 2048,
+		SizeStep: 4, Steps: 1, CFG: 1, Labels: []string{"pink", "teal"}, Examples: []string{"teal"}, Prompting: "A colour word", Free: true})
+	b.EngineReady()
+	f := b.form
+	examples := func() (out []string) {
+		for _, o := range b.stage.empty.Objects[0].(*fyne.Container).Objects {
+			if button, ok := o.(*kit.Button); ok {
+				out = append(out, button.Text)
+			}
+		}
+		return out
+	}
+	if f.prompt.Placeholder() != anyPrompt || !f.presetRow.Visible() {
+		t.Errorf("at first the prompt says %q", f.prompt.Placeholder())
+	}
+	for range 2 {
+		f.model.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown})
+	}
+	if got := examples(); !slices.Equal(got, []string{"teal"}) || f.prompt.Placeholder() != "A colour word" || f.presetRow.Visible() {
+		t.Errorf("examples %q, the prompt says %q, shapes %v", got, f.prompt.Placeholder(), f.presetRow.Visible())
+	}
+	b.Generate(false)
+	b.until("the picture", func() bool { return len(b.session.pictures) == 1 })
+	if r := b.engine.requests()[0]; r.Prompt != "" {
+		t.Errorf("asked for %q", r.Prompt)
+	}
+	if got := b.session.facts.Text; strings.Contains(got, "step") {
+		t.Errorf("a picture of one step says %q", got)
+	}
+}
+
 func TestExampleMakesAPicture(t *testing.T) {
 	b := newBench(t, nil)
 	close(b.engine.steps)

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -51,6 +52,7 @@ type form struct {
 	seedText         string              // as committed
 	lastSeed         func() (uint64, bool)
 	onOpen           func(model string) // opens a model of which only the name is known
+	onAdopt          func(pipeline.ModelInfo)
 	trail            trail
 	pending          settings.Parameters // for the chosen model once it is open, or for its model once that is found
 	loading          bool                // changes come from the program, not from the person
@@ -63,7 +65,7 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 	f.vae = newAutoencoder(tips, f.act)
 	f.noise = newNoise(tips, window.NoiseOpen, f.act)
 	f.control = newControl(tips, window.ControlOpen, f.act)
-	f.prompt = kit.NewTextArea(tips, "Describe the picture", 4, 9, kit.Tip{
+	f.prompt = kit.NewTextArea(tips, anyPrompt, 4, 9, kit.Tip{
 		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
 	f.negative = kit.NewTextArea(tips, "What to keep out", 2, 6, kit.Tip{
 		Name: "Negative prompt", Text: "What the picture should not show. It works only with a CFG scale above 1."})
@@ -300,10 +302,14 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 	} else {
 		f.prompt.Show()
 	}
+	f.prompt.SetPlaceholder(cmp.Or(m.Prompting, anyPrompt))
 	f.shapePresets(m)
 	f.showAdapters()
 	f.content.Refresh()
 	f.summarise()
+	if f.onAdopt != nil {
+		f.onAdopt(m)
+	}
 }
 
 // offerParts lists the parts beside the chosen model that it has a use for.
@@ -312,6 +318,9 @@ func (f *form) offerParts() {
 	f.control.offer(f.studio.ControlNets(), m.Follows)
 	f.vae.offer(f.studio.VAEs(m.Name))
 }
+
+// anyPrompt stands in the prompt of a model that says nothing of how to word it.
+const anyPrompt = "Describe the picture"
 
 // wordless reports whether a model draws without being told what.
 func wordless(m pipeline.ModelInfo) bool {

@@ -5,7 +5,9 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -224,8 +226,12 @@ func (s *session) refresh() {
 	}
 	size := m.image.Rect.Size()
 	s.seed.Set("Seed "+strconv.FormatUint(m.seed, 10), kit.Text)
-	s.facts.Set(fmt.Sprintf("%d × %d · %d steps · %.1f s", size.X, size.Y, m.request.Steps, m.seconds), kit.Secondary)
-	s.prompt.Set(m.request.Prompt)
+	facts := []string{fmt.Sprintf("%d × %d", size.X, size.Y), fmt.Sprintf("%.1f s", m.seconds)}
+	if m.request.Steps > 1 {
+		facts = slices.Insert(facts, 1, fmt.Sprintf("%d steps", m.request.Steps))
+	}
+	s.facts.Set(strings.Join(facts, " · "), kit.Secondary)
+	s.prompt.Set(m.meta.Prompt)
 	if m.path != "" {
 		s.file.Set(filepath.Base(m.path), kit.Secondary)
 	} else {

@@ -50,7 +50,7 @@ func sizeRange(name string, m pipeline.ModelInfo) kit.Range {
 
 // shapePresets computes what the shape buttons set: about the model's own number of pixels, in sizes that it takes.
 func (f *form) shapePresets(m pipeline.ModelInfo) {
-	if m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
+	if m.Kind == pipeline.KindGenerator || m.Width <= 0 || m.Height <= 0 || (m.MinSize == m.MaxSize && m.MinSize > 0) {
 		f.presetRow.Hide()
 		return
 	}

@@ -116,17 +116,23 @@ func (s *stage) viewed(percent float64, fit bool) {
 	mark(s.actual, !fit && percent == 100)
 }
 
-// teach fills the empty canvas with example prompts.
-func (s *stage) teach(examples []string, try func(string), tips *kit.Tips) {
-	title := kit.NewLine("Describe a picture to begin", kit.Title, kit.Text, 100)
-	title.Align = fyne.TextAlignCenter
-	hint := kit.NewLine("Write in the prompt and press Ctrl+Enter.", kit.Body, kit.Secondary, 100)
-	if len(examples) > 0 {
-		hint.Text = "Write in the prompt and press Ctrl+Enter, or try one of these."
+// teach fills the empty canvas with a model's example prompts.
+func (s *stage) teach(m pipeline.ModelInfo, try func(string), tips *kit.Tips) {
+	if !s.empty.Visible() {
+		return
 	}
+	begin, how := "Describe a picture to begin", "Write in the prompt and press Ctrl+Enter"
+	if wordless(m) {
+		begin, how = "Every seed is another picture", "Press Ctrl+Enter to make one"
+	}
+	if len(m.Examples) > 0 {
+		how += ", or try one of these"
+	}
+	title, hint := kit.NewLine(begin, kit.Title, kit.Text, 100), kit.NewLine(how+".", kit.Body, kit.Secondary, 100)
+	title.Align = fyne.TextAlignCenter
 	hint.Align = fyne.TextAlignCenter
 	rows := []fyne.CanvasObject{title, hint, kit.Inset(0, kit.Tight, kit.NewLabel("", 4, kit.Text))}
-	for _, e := range examples[:min(3, len(examples))] {
+	for _, e := range m.Examples[:min(3, len(m.Examples))] {
 		b := kit.NewButton(tips, e, kit.Plain, kit.Tip{Name: "Example", Text: "Write this prompt and make the picture."}, func() { try(e) })
 		b.Icon, b.Left, b.Height, b.Width = kit.IconSpark, true, 40, 100
 		rows = append(rows, b)

@@ -70,10 +70,10 @@ func New(config Config) *Workspace {
 	w.wire(w.form.begin.from, w.began)
 	w.wire(w.form.control.picture, func(g *given) { w.form.act("", func() { w.form.control.picture.set(g) }) })
 	w.session.onStart = func(*made) { w.giveCanvas(w.form.begin.from) }
+	w.form.onAdopt = func(m pipeline.ModelInfo) { w.stage.teach(m, w.try, config.Tips) }
 	w.form.start(config.Studio.Models(), saved.Last)
 	w.history = len(saved.History)
 	w.rememberFolds()
-	w.stage.teach(w.form.current().Examples, w.try, config.Tips)
 	w.button = kit.NewButton(config.Tips, "", kit.Primary, kit.Tip{}, nil)
 	w.button.Height = 38
 	w.showButton(false)
@@ -114,9 +114,6 @@ func (w *Workspace) leftColumn() fyne.CanvasObject {
 // EngineReady takes over what the engine knows now that it has started.
 func (w *Workspace) EngineReady() {
 	w.form.start(w.config.Studio.Models(), w.form.wanted())
-	if w.stage.empty.Visible() {
-		w.stage.teach(w.form.current().Examples, w.try, w.config.Tips)
-	}
 }
 
 func (w *Workspace) showButton(running bool) {
@@ -135,7 +132,7 @@ func (w *Workspace) showButton(running bool) {
 func (w *Workspace) Generate(first bool) {
 	kit.CommitFocused(w.config.Tips)
 	p := w.form.parameters()
-	if strings.TrimSpace(p.Prompt) == "" && !wordless(w.form.current()) {
+	if strings.TrimSpace(p.Prompt) == "" && !w.form.current().Free {
 		w.config.Tips.Note(w.form.prompt, "Write a few words first: what should the picture show?")
 		w.form.prompt.Focus()
 		return

@@ -259,6 +259,16 @@ func (f *Field) SetText(s string) {
 	}
 }
 
+// Placeholder is what stands in the field while it is empty.
+func (f *Field) Placeholder() string { return f.entry.PlaceHolder }
+
+// SetPlaceholder changes what stands in the field while it is empty.
+func (f *Field) SetPlaceholder(s string) {
+	if f.entry.PlaceHolder != s {
+		f.entry.SetPlaceHolder(s)
+	}
+}
+
 // Focus puts the caret into the field.
 func (f *Field) Focus() {
 	// The toolkit finds only what it has drawn, and forgets what was hidden for long; asking for the size makes it known again.

@@ -182,7 +182,7 @@ func (w *Workspace) showEntry(index int) {
 		if e.Memory.Basis != "" {
 			memory += ", " + e.Memory.Basis
 		}
-		if e.Memory.Least > 0 {
+		if e.Memory.Least > 0 && e.Memory.Least < e.Memory.Bytes {
 			memory += "; " + kit.Bytes(e.Memory.Least) + " with one network at a time"
 		}
 	}
