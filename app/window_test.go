@@ -106,7 +106,7 @@ func TestWindow(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if a, b := decodePNG(t, first), decodePNG(t, again); !slices.Equal(a.Pix, b.Pix) {
-		t.Error("the same seed gave another picture")
+		t.Errorf("the same seed gave another picture; the window's was made by %q, %v", p.Prompt, p.Fields)
 	}
 
 	d.program.Process.Signal(syscall.SIGTERM)

@@ -207,7 +207,7 @@ func TestCardAndHash(t *testing.T) {
 	must(t, err)
 	i := p.Info()
 	got, _ := json.Marshal(i)
-	want := `{"Name":"Small","Hash":"","Kind":"","Width":32,"Height":32,"MinSize":32,"MaxSize":2048,"SizeStep":4,"Steps":3,"CFG":2,"Sampler":"ddim","Schedule":"normal","Transparent":true,"Examples":["a horse"],"MaxPromptTokens":14,"Labels":null,"Prompting":"","Free":false}`
+	want := `{"Name":"Small","Hash":"","Kind":"","Width":32,"Height":32,"MinSize":32,"MaxSize":2048,"SizeStep":4,"Steps":3,"CFG":2,"Sampler":"ddim","Schedule":"normal","Transparent":true,"Examples":["a horse"],"MaxPromptTokens":14,"TextLayers":1,"Follows":"4 8 false [8 8 8 16] 2","Labels":null,"Prompting":"","Free":false}`
 	if string(got) != want {
 		t.Errorf("info %s\nwant %s", got, want)
 	}
