@@ -149,7 +149,28 @@ func trained(o *training.Outcome) string {
 			text += " " + f.Unit
 		}
 	}
-	return fmt.Sprintf("%s; %d MB of device memory\nreport %s", text, o.Peak>>20, o.Report)
+	text = fmt.Sprintf("%s; %d MB of device memory\nreport %s", text, o.Peak>>20, o.Report)
+	if use := useOf(o); use != "" {
+		text += "\ndraw with it: " + use
+	}
+	return text
+}
+
+// useOf is the command that draws with what a run made; empty for what makes no pictures by itself.
+func useOf(o *training.Outcome) string {
+	words := o.Name
+	if run, err := training.Reopen(filepath.Dir(o.Product)); err == nil && run.Recipe.Data.Trigger != "" {
+		words = run.Recipe.Data.Trigger
+	}
+	switch o.Kind {
+	case "lora":
+		return fmt.Sprintf("atelier image --prompt %q --lora %q", words+", …", o.Product+":1")
+	case "textual_inversion":
+		return fmt.Sprintf("atelier image --prompt %q --embedding %q", words, o.Product)
+	case "autoencoder":
+		return ""
+	}
+	return fmt.Sprintf("atelier image --prompt … --model %q", o.Product)
 }
 
 // training draws what happened: steps in the line that is rewritten, the rest in lines of its own.

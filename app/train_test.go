@@ -120,3 +120,25 @@ func TestTrainLine(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestUse checks the command that draws with what was trained: a LoRA goes by its path and weight, with the words that call it.
+func TestUse(t *testing.T) {
+	dir := t.TempDir()
+	r, err := training.New("lora", "ink", dir, "")
+	if err == nil {
+		_, err = training.Create(filepath.Join(dir, "run"), r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	product := filepath.Join(dir, "run", "ink.safetensors")
+	if got, want := useOf(&training.Outcome{Kind: "lora", Name: "x", Product: product}), `atelier image --prompt "ink, …" --lora "`+product+`:1"`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, want := useOf(&training.Outcome{Kind: "gan", Product: "/a/faces"}), `atelier image --prompt … --model "/a/faces"`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := useOf(&training.Outcome{Kind: "autoencoder", Product: "/a/vae"}); got != "" {
+		t.Errorf("an autoencoder is used by %s", got)
+	}
+}
