@@ -11,7 +11,7 @@ import (
 func (g *Graph) composed() (*Graph, error) {
 	any := false
 	for _, n := range g.nodes {
-		any = any || n.Op.Compose != nil
+		any = any || n.Op.composes()
 	}
 	if !any {
 		return g, nil
@@ -24,7 +24,7 @@ func (g *Graph) composed() (*Graph, error) {
 		for i, x := range n.In {
 			c.In[i] = twin[x]
 		}
-		if n.Op.Compose == nil {
+		if !n.Op.composes() {
 			twin[n] = to.add(&c, nil)
 			continue
 		}

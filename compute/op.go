@@ -17,8 +17,8 @@ type Op struct {
 	// Lower gives the shader dispatches that compute n on a device with these limits.
 	Lower func(n *Tensor, lw *Lowering) []Launch
 
-	// Compose gives n's result from other builders, for devices with shaders, where the op has none of its own (Lower is nil):
-	// what a processor does best in one pass and a shader does well enough in several.
+	// Compose gives n's result from other builders: for devices with shaders where the op has none of its own (Lower is nil), as
+	// what a processor does best in one pass and a shader does well enough in several; and for the gradient of an op that has no VJP.
 	Compose func(n *Tensor) *Tensor
 
 	// VJP gives, for the gradient dy of the result, the gradient of each operand (nil entries: none);
@@ -40,6 +40,9 @@ type Op struct {
 	// FLOPs counts a multiply-add as two; nil where only memory traffic matters.
 	FLOPs func(n *Tensor) float64
 }
+
+// composes says that devices with shaders compute op by what it is composed of.
+func (op *Op) composes() bool { return op.Lower == nil && op.Compose != nil }
 
 // registry lists every op once, in order of registration, for self-checks and for the test that wants cases for each.
 var registry []*Op

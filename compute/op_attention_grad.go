@@ -12,6 +12,7 @@ var opAttentionGrad = register(&Op{
 	},
 	Units: func(n *Tensor) int { return n.In[1].shape[0] * n.Attr.(*AttentionAttr).KVHeads },
 	Ref:   attentionGradRef,
+	Lower: attentionGradLower,
 	FLOPs: func(n *Tensor) float64 {
 		g, _ := attentionGeometry(attentionOf(n))
 		return 2 * float64(g.b*g.h) * float64(g.tq) * float64(g.tk) * float64(3*g.d+2*g.dv)

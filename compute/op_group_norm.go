@@ -149,63 +149,95 @@ func groupNormSmall(n *Tensor, lw *Lowering) Launch {
 	return l
 }
 
-// groupNormLarge computes each channel's mean and squared deviations over stretches of rows, combines them for each group
-// into a mean and a factor per channel, and applies those with beta and the activation.
-func groupNormLarge(n *Tensor, lw *Lowering) []Launch {
-	at, x := n.Attr.(*GroupNormAttr), n.In[0]
-	batch, c := n.shape[0], n.shape.Last()
-	rows := n.shape.Size() / batch / c
-	defines, width := map[string]string{}, 1
-	if c%4 == 0 {
-		defines["QUAD"], width = "1", 4
+// groupNormSplit is how x [B … C] lies for the kernels that go down its columns, and into which stretches they split them.
+type groupNormSplit struct {
+	batch, rows, channels int
+	width                 int // channels of an item: 4, or 1
+	parts, stretch        int // stretches of a column, and rows of one
+}
+
+func groupNormSplitOf(x Shape) groupNormSplit {
+	s := groupNormSplit{batch: x[0], rows: x.Size() / x[0] / x.Last(), channels: x.Last(), width: 1}
+	if s.channels%4 == 0 {
+		s.width = 4
 	}
-	columns := batch * c / width
-	parts := groupNormParts(columns, rows)
-	stretch := ceilDiv(rows, parts)
-	parts = ceilDiv(rows, stretch)
-	means, squares := lw.Scratch(batch*parts*c), lw.Scratch(batch*parts*c)
-	mean, scale := lw.Scratch(batch*c), lw.Scratch(batch*c)
-	sizes := []Uniform{Int("batch", batch), Int("rows", rows), Int("columns", c/width)}
+	s.stretch = ceilDiv(s.rows, groupNormParts(s.columns(), s.rows))
+	s.parts = ceilDiv(s.rows, s.stretch)
+	return s
+}
+
+func (s groupNormSplit) columns() int { return s.batch * s.channels / s.width }
+
+// defines and uniforms are what those kernels share.
+func (s groupNormSplit) defines() map[string]string {
+	if s.width == 4 {
+		return map[string]string{"QUAD": "1"}
+	}
+	return map[string]string{}
+}
+
+func (s groupNormSplit) uniforms() []Uniform {
+	return []Uniform{Int("batch", s.batch), Int("rows", s.rows), Int("columns", s.channels/s.width), Int("parts", s.parts), Int("stretch", s.stretch)}
+}
+
+// statistics computes each channel's mean and squared deviations over stretches of rows, and combines them for each group into
+// a mean and 1/σ, times gamma where given, per channel: mean and scale [B C].
+func (s groupNormSplit) statistics(x, gamma *Tensor, at *GroupNormAttr, lw *Lowering) (launches []Launch, mean, scale Operand) {
+	means, squares := lw.Scratch(s.batch*s.parts*s.channels), lw.Scratch(s.batch*s.parts*s.channels)
+	mean, scale = lw.Scratch(s.batch*s.channels), lw.Scratch(s.batch*s.channels)
 	stats := Launch{
 		Shader:   "group_norm_stats",
-		Defines:  defines,
-		Reads:    []Operand{Read("X", x, width)},
+		Defines:  s.defines(),
+		Reads:    []Operand{Read("X", x, s.width)},
 		Writes:   []Operand{means, squares},
-		Uniforms: append([]Uniform{Int("parts", parts), Int("stretch", stretch)}, sizes...),
-		Groups:   lw.Grid(ceilDiv(columns*parts, 32)),
+		Uniforms: s.uniforms(),
+		Groups:   lw.Grid(ceilDiv(s.columns()*s.parts, 32)),
 	}
 	combine := Launch{
 		Shader:  "group_norm_combine",
 		Defines: map[string]string{},
 		Reads:   []Operand{ReadScratch("Means", means, 1), ReadScratch("Squares", squares, 1)},
 		Writes:  []Operand{mean, scale},
-		Uniforms: []Uniform{Int("batch", batch), Int("rows", rows), Int("channels", c), Int("groups", at.Groups),
-			Int("parts", parts), Int("stretch", stretch), Float("eps", float32(at.Eps))},
+		Uniforms: []Uniform{Int("batch", s.batch), Int("rows", s.rows), Int("channels", s.channels), Int("groups", at.Groups),
+			Int("parts", s.parts), Int("stretch", s.stretch), Float("eps", float32(at.Eps))},
 		Forms: []Form{
-			{Name: "invocation", Groups: lw.Grid(ceilDiv(batch*at.Groups, 32))},
-			{Name: "workgroup", Defines: map[string]string{"SHARED": "1"}, Groups: lw.Grid(batch * at.Groups)},
+			{Name: "invocation", Groups: lw.Grid(ceilDiv(s.batch*at.Groups, 32))},
+			{Name: "workgroup", Defines: map[string]string{"SHARED": "1"}, Groups: lw.Grid(s.batch * at.Groups)},
 		},
 	}
-	if batch*at.Groups < 8 { // few long sums: better shared by a workgroup anywhere
+	if s.batch*at.Groups < 8 { // few long sums: better shared by a workgroup anywhere
 		combine.Forms = combine.Forms[1:]
 	}
-	apply := Launch{
-		Shader:   "group_norm_apply",
-		Defines:  map[string]string{"ACT": at.Act.GLSL()},
-		Reads:    []Operand{Read("X", x, width), ReadScratch("Mean", mean, width), ReadScratch("Scale", scale, width)},
-		Writes:   []Operand{Write(n)},
-		Uniforms: append([]Uniform{Int("stretch", groupNormApplyRows)}, sizes...),
-		Groups:   lw.Grid(ceilDiv(columns*ceilDiv(rows, groupNormApplyRows), 64)),
+	if gamma != nil {
+		combine.Defines["AFFINE"] = "1"
+		combine.Reads = append(combine.Reads, Read("Gamma", gamma, 1))
 	}
-	if width == 4 {
-		apply.Defines["QUAD"] = "1"
-	}
+	return []Launch{stats, combine}, mean, scale
+}
+
+// groupNormLarge takes the statistics and applies them with beta and the activation.
+func groupNormLarge(n *Tensor, lw *Lowering) []Launch {
+	at, x, s := n.Attr.(*GroupNormAttr), n.In[0], groupNormSplitOf(n.shape)
+	var gamma *Tensor
 	if at.Affine {
-		combine.Defines["AFFINE"], apply.Defines["AFFINE"] = "1", "1"
-		combine.Reads = append(combine.Reads, Read("Gamma", n.In[1], 1))
-		apply.Reads = append(apply.Reads, Read("Beta", n.In[2], width))
+		gamma = n.In[1]
 	}
-	return []Launch{stats, combine, apply}
+	launches, mean, scale := s.statistics(x, gamma, at, lw)
+	apply := Launch{
+		Shader:  "group_norm_apply",
+		Defines: s.defines(),
+		Reads:   []Operand{Read("X", x, s.width), ReadScratch("Mean", mean, s.width), ReadScratch("Scale", scale, s.width)},
+		Writes:  []Operand{Write(n)},
+		Uniforms: []Uniform{Int("batch", s.batch), Int("rows", s.rows), Int("columns", s.channels/s.width),
+			Int("stretch", groupNormApplyRows)},
+		Groups: lw.Grid(ceilDiv(s.columns()*ceilDiv(s.rows, groupNormApplyRows), 64)),
+	}
+	apply.Defines["ACT"] = at.Act.GLSL()
+	if at.Affine {
+		apply.Defines["AFFINE"] = "1"
+		apply.Reads = append(apply.Reads, Read("Beta", n.In[2], s.width))
+	}
+	return append(launches, apply)
 }
 
 // groupNormApplyRows is how many rows of one column an invocation normalises.

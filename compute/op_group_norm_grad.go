@@ -13,12 +13,14 @@ var (
 		},
 		Units: func(n *Tensor) int { return n.shape[0] * n.Attr.(*GroupNormAttr).Groups },
 		Ref:   groupNormMomentsRef,
+		Lower: groupNormMomentsLower,
 	})
 	opGroupNormGrad = register(&Op{
 		Name:  "group_norm_grad",
 		Shape: func(n *Tensor) (Shape, error) { return n.In[0].shape, nil },
 		Units: func(n *Tensor) int { return n.shape[0] * n.Attr.(*GroupNormAttr).Groups },
 		Ref:   groupNormGradRef,
+		Lower: groupNormGradLower,
 	})
 )
 
@@ -78,6 +80,61 @@ func groupNormGradRef(n *Tensor, in [][]float32, out []float32, lo, hi int) {
 			}
 		}
 	}
+}
+
+// slopes is a launch that goes down x's columns with dz: operands x, dy and affine.
+func (s groupNormSplit) slopes(shader string, at *GroupNormAttr, x, dy *Tensor, affine []*Tensor, lw *Lowering) Launch {
+	l := Launch{
+		Shader:   shader,
+		Defines:  s.defines(),
+		Reads:    []Operand{Read("X", x, s.width), Read("Dy", dy, s.width)},
+		Uniforms: s.uniforms(),
+		Groups:   lw.Grid(ceilDiv(s.columns()*s.parts, 32)),
+	}
+	l.Defines["SLOPE"] = at.Act.String() + "_grad"
+	if at.Affine {
+		l.Defines["AFFINE"] = "1"
+		l.Reads = append(l.Reads, Read("Gamma", affine[0], s.width), Read("Beta", affine[1], s.width))
+	}
+	return l
+}
+
+func groupNormMomentsLower(n *Tensor, lw *Lowering) []Launch {
+	at, x, s := n.Attr.(*GroupNormAttr), n.In[0], groupNormSplitOf(n.In[0].shape)
+	launches, mean, scale := s.statistics(x, nil, at, lw)
+	sums, products := lw.Scratch(s.batch*s.parts*s.channels), lw.Scratch(s.batch*s.parts*s.channels)
+	partial := s.slopes("group_norm_sums", at, x, n.In[1], n.In[2:], lw)
+	partial.Reads = append(partial.Reads, ReadScratch("Mean", mean, s.width), ReadScratch("Scale", scale, s.width))
+	partial.Writes = []Operand{sums, products}
+	return append(launches, partial, Launch{
+		Shader: "group_norm_moments",
+		Reads: []Operand{ReadScratch("Mean", mean, 1), ReadScratch("Scale", scale, 1),
+			ReadScratch("Sums", sums, 1), ReadScratch("Products", products, 1)},
+		Writes:   []Operand{Write(n)},
+		Uniforms: []Uniform{Int("batch", s.batch), Int("channels", s.channels), Int("parts", s.parts)},
+		Groups:   lw.Grid(ceilDiv(s.batch*s.channels, 32)),
+	})
+}
+
+func groupNormGradLower(n *Tensor, lw *Lowering) []Launch {
+	at, x, moments, affine, s := n.Attr.(*GroupNormAttr), n.In[0], n.In[2], n.In[3:], groupNormSplitOf(n.shape)
+	sums, products := lw.Scratch(s.batch*s.channels), lw.Scratch(s.batch*s.channels)
+	share := Launch{
+		Shader:   "group_norm_share",
+		Defines:  map[string]string{},
+		Reads:    []Operand{Read("Moments", moments, 1)},
+		Writes:   []Operand{sums, products},
+		Uniforms: []Uniform{Int("batch", s.batch), Int("rows", s.rows), Int("channels", s.channels), Int("groups", at.Groups)},
+		Groups:   lw.Grid(ceilDiv(s.batch*at.Groups, 32)),
+	}
+	if at.Affine {
+		share.Defines["AFFINE"] = "1"
+		share.Reads = append(share.Reads, Read("Gamma", affine[0], 1))
+	}
+	apply := s.slopes("group_norm_grad", at, x, n.In[1], affine, lw)
+	apply.Reads = append(apply.Reads, Read("Moments", moments, s.width), ReadScratch("Sums", sums, s.width), ReadScratch("Products", products, s.width))
+	apply.Writes = []Operand{Write(n)}
+	return []Launch{share, apply}
 }
 
 func init() {

@@ -1,6 +1,7 @@
 // y = F(x), element by element. F is a function of a vec4; a and b are the settings of the kinds that have them.
 #include "elementwise.glsl"
 #include "activation.glsl"
+#include "slope.glsl"
 uniform samplerBuffer X;
 uniform float a;
 uniform float b;
@@ -36,25 +37,8 @@ vec4 softplus(vec4 x) {
     return mix(x, vec4(0.0), lessThan(x, vec4(0.0))) + tail;
 }
 
-vec4 step_of(vec4 x) { return mix(x * 0.0, vec4(1.0), greaterThan(x, vec4(0.0))); }
+vec4 step_of(vec4 x) { return relu_grad(x); }
 vec4 sign_of(vec4 x) { return mix(step_of(x), vec4(-1.0), lessThan(x, vec4(0.0))); }
 vec4 clamp_grad(vec4 x) { return vec4(1.0) - vec4(lessThan(x, vec4(a))) - vec4(greaterThan(x, vec4(b))); }
-
-// Derivative of x * sigmoid(k * x).
-vec4 swish_grad(vec4 x, float k) {
-    vec4 s = act_sigmoid(k * x);
-    return s + k * x * s * (1.0 - s);
-}
-vec4 silu_grad(vec4 x) { return swish_grad(x, 1.0); }
-vec4 quick_gelu_grad(vec4 x) { return swish_grad(x, 1.702); }
-
-vec4 gelu_grad(vec4 x) {
-    vec4 cdf = mix(act_gelu(x) / x, vec4(0.5), lessThan(abs(x), vec4(1e-6)));
-    return cdf + x * exp(-0.5 * x * x) * 0.3989422804;
-}
-vec4 gelu_tanh_grad(vec4 x) {
-    vec4 t = act_tanh(0.7978845608 * (x + 0.044715 * x * x * x));
-    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * 0.7978845608 * (1.0 + 0.134145 * x * x);
-}
 
 vec4 quad(int i) { return F(texelFetch(X, i)); }

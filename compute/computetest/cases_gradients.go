@@ -62,6 +62,7 @@ func gradientCases() []Case {
 	}{
 		{1, 1, 1, 1, 1, 4, false, nil}, {2, 2, 2, 70, 33, 8, false, nil}, {1, 4, 2, 65, 130, 24, true, nil}, {2, 2, 1, 40, 40, 12, true, nil},
 		{1, 2, 2, 33, 65, 16, false, []int{1, 2, 33, 65}}, {2, 3, 3, 9, 200, 32, false, []int{2, 1, 1, 200}}, {1, 2, 2, 12, 7, 64, true, nil},
+		{1, 1, 1, 9, 11, 128, false, nil},
 	} {
 		q, k := []int{c.b, c.tq, c.h * c.d}, []int{c.b, c.tk, c.hk * c.d}
 		in := []In{{Shape: q}, {Shape: k}, {Shape: k}}
