@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,6 +39,11 @@ type commands struct {
 func init() {
 	// GLFW and Fyne insist on the process's first thread.
 	runtime.LockOSThread()
+	// What lives long here is tensors, which are large and few: by default the heap might grow to twice their size before garbage,
+	// of which there is little, is collected.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(25)
+	}
 }
 
 func main() {
