@@ -338,7 +338,7 @@ func (s *stages) lookSteps(steps int) map[int]bool {
 	if s.look != nil {
 		most = steps
 	}
-	return decodeSteps(steps, s.denoise.plan.FLOPs(), s.previewer().plan.FLOPs(), most)
+	return decodeSteps(steps, s.answerFLOPs(), s.previewer().plan.FLOPs(), most)
 }
 
 // previewer is the stage that decodes previews.

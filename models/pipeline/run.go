@@ -180,7 +180,7 @@ func (j *job) left() time.Duration {
 		after += j.stages.upscale.plan.FLOPs()
 	}
 	finish := 0.0
-	if f := j.stages.denoise.plan.FLOPs(); f > 0 {
+	if f := j.stages.answerFLOPs(); f > 0 {
 		finish = after / f
 	}
 	return call*time.Duration(j.total-j.done) + time.Duration(float64(call)*finish*float64(j.Batch-j.finished))
@@ -332,9 +332,10 @@ func (m *model) predict(ctx context.Context, x []float32, t float64) ([]float32,
 	in := map[string][]float32{"sample": m.sample, "timestep": times, "context": m.context}
 	m.conditions(in)
 	maps.Copy(in, m.controls)
-	err := m.run(ctx, in, map[string][]float32{"prediction": m.answer})
-	if err != nil {
-		return nil, stageError(ctx, s.denoise, err)
+	for k := range s.replays() {
+		if err := m.run(ctx, s.share(in, k), map[string][]float32{"prediction": part(m.answer, k, s.replays())}); err != nil {
+			return nil, stageError(ctx, s.denoise, err)
+		}
 	}
 	answer := m.answer
 	if s.guided {

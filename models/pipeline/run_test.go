@@ -359,17 +359,52 @@ func TestLargeStagesGiveWay(t *testing.T) {
 	}
 }
 
-// narrow is a device that stores large results nowhere.
-type narrow struct{ compute.Device }
+// narrow is a device that stores larger results nowhere.
+type narrow struct {
+	compute.Device
+	bytes int64
+}
 
-func (narrow) Limits() compute.Limits { return compute.Limits{Shaders: true, StorageBytes: 100_000} }
+func (n narrow) Limits() compute.Limits {
+	lim := n.Device.Limits()
+	lim.Shaders, lim.StorageBytes = true, n.bytes
+	return lim
+}
 
 // TestLimitOfAResult checks the advice where not the memory but the driver's largest buffer is too small.
 func TestLimitOfAResult(t *testing.T) {
-	p := newSmall(t, narrow{newHost(t, host.Options{})})
+	p := newSmall(t, narrow{newHost(t, host.Options{}), 100_000})
 	_, err := p.Run(context.Background(), Request{Width: 128, Height: 96}, nil)
 	if err == nil || !strings.Contains(err.Error(), "largest storage block") || !strings.Contains(err.Error(), "× ") || !strings.HasSuffix(err.Error(), "would fit") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestHalvesApart: where the halves of guidance together pass a device's limits, they are answered one after the other, alike.
+func TestHalvesApart(t *testing.T) {
+	req := Request{Prompt: "a horse", Negative: "mars", Width: 128, Height: 128, CFG: 3, Steps: 3}
+	run := func(bytes int64) (*image.NRGBA, bool) {
+		p := newSmall(t, narrow{newHost(t, host.Options{}), bytes})
+		r, err := p.Run(context.Background(), req, nil)
+		must(t, err)
+		return r.Images[0], p.stages.apart
+	}
+	want, apart := run(1 << 30)
+	if apart {
+		t.Fatal("apart without need")
+	}
+	probe := newSmall(t, newHost(t, host.Options{}))
+	full, err := probe.Resolve(req)
+	must(t, err)
+	bytes := int64(1 << 30)
+	for st := (*stages)(nil); st == nil || !st.apart; bytes -= bytes / 16 {
+		if st, err = probe.parts.compile(narrow{probe.dev, bytes}.Limits(), probe.setting(full)); err != nil {
+			t.Fatalf("nothing is between what takes both halves and what takes none: %v", err)
+		}
+	}
+	got, apart := run(bytes + bytes/15)
+	if !apart || !samePixels(got, want) {
+		t.Errorf("apart %t, and the picture is the same: %t", apart, samePixels(got, want))
 	}
 }
 

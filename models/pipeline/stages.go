@@ -50,6 +50,7 @@ type stages struct {
 	available             int64  // device memory for all of them; 0 means unknown
 	large                 int64  // memory from which on a stage that has one turn in a picture gives way after it
 	wide                  bool   // the device keeps half-precision parameters as float32, as definitions want them
+	apart                 bool   // the denoiser takes the halves of guidance one after the other: both at once pass the device's limits
 	streamed              int64  // bytes of weights that a stage reads anew in every replay, where they do not fit; the most of any
 }
 
@@ -84,9 +85,7 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 			g.Output("logvar", logvar)
 		}},
 		{&out.denoise, "denoiser", true, func(g *compute.Graph) {
-			in := p.denoiserInputs(g, s)
-			p.recordControls(g, s, &in)
-			g.Output("prediction", p.unet.Predict(in, nil))
+			p.recordDenoiser(g, s)
 		}},
 		{&out.decode, "decoder", true, func(g *compute.Graph) {
 			g.Output("picture", coder.Decode(g.Input("latents", 1, s.h, s.w, z)))
@@ -105,12 +104,53 @@ func (p *parts) compile(lim compute.Limits, s setting) (*stages, error) {
 		g := compute.NewGraph()
 		b.build(g)
 		plan, err := g.Compile(lim)
+		if err != nil && b.to == &out.denoise && s.guided {
+			half := s
+			half.guided, out.apart = false, true
+			g = compute.NewGraph()
+			p.recordDenoiser(g, half)
+			plan, err = g.Compile(lim)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("the %s: %w", b.name, err)
 		}
 		*b.to = &stage{name: b.name, plan: plan}
 	}
 	return out, nil
+}
+
+// replays is how often the denoiser runs for one answer.
+func (s *stages) replays() int {
+	if s.apart {
+		return s.rows()
+	}
+	return 1
+}
+
+// answerFLOPs is the arithmetic of one answer of the denoiser.
+func (s *stages) answerFLOPs() float64 { return s.denoise.plan.FLOPs() * float64(s.replays()) }
+
+// share is what replay k of the denoiser reads of in: its rows, or all of what has none.
+func (s *stages) share(in map[string][]float32, k int) map[string][]float32 {
+	out := map[string][]float32{}
+	for _, x := range s.denoise.plan.Inputs {
+		v := in[x.Name()]
+		if len(v) > x.Shape().Size() {
+			v = part(v, k, s.replays())
+		}
+		out[x.Name()] = v
+	}
+	return out
+}
+
+// part is piece k of n of v.
+func part(v []float32, k, n int) []float32 { return v[k*len(v)/n : (k+1)*len(v)/n] }
+
+// recordDenoiser predicts for the rows of a setting, as its ControlNets will have it.
+func (p *parts) recordDenoiser(g *compute.Graph, s setting) {
+	in := p.denoiserInputs(g, s)
+	p.recordControls(g, s, &in)
+	g.Output("prediction", p.unet.Predict(in, nil))
 }
 
 // recordText encodes the rows of ids, and with a second encoder those of ids2, to states and, with two, the pooled state.
