@@ -270,3 +270,37 @@ func TestParseRNG(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestPNDMFromAGivenPicture begins a run late, as a given picture does, with an ε that is always the same: the second call then
+// takes the first step anew from where it began, as diffusers 0.31 (PNDMScheduler.step_plms, which counts its own calls) does.
+func TestPNDMFromAGivenPicture(t *testing.T) {
+	config := builtinConfig(t, "epsilon")
+	s, err := NewWith(config, Options{Sampler: "pndm", Steps: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first, e = 4, 0.3
+	x := []float32{0.7}
+	// DDIM's step for a constant ε, which PNDM's is then, from the level of one call to that of another.
+	step := func(x float64, from, to int) float64 {
+		a, b := levelBar(s, from), levelBar(s, to)
+		return math.Sqrt(b/a)*(x-math.Sqrt(1-a)*e) + math.Sqrt(1-b)*e
+	}
+	once := step(float64(x[0]), first, first+1)
+	for i, want := range []float64{once, once, step(once, first+2, first+3), step(step(once, first+2, first+3), first+3, first+4)} {
+		next, _, err := s.Step(first+i, []float32{e}, x, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(float64(next[0])-want) > 1e-5 {
+			t.Errorf("call %d gives %v, want %v", first+i, next[0], want)
+		}
+		x = next
+	}
+}
+
+// levelBar is ᾱ at call i.
+func levelBar(s Sampler, i int) float64 {
+	alpha, _ := s.Level(i)
+	return alpha * alpha
+}

@@ -121,6 +121,7 @@ type pndm struct {
 	bars    func(t int) float64
 	stride  int
 	outputs [][]float32 // of the last calls, oldest first
+	calls   int         // since the run began, which may be at a later timestep
 	first   []float32   // x of the first call
 }
 
@@ -156,15 +157,17 @@ func (s *pndm) Step(i int, modelOut, x []float32, _ Draw) (next, denoised []floa
 	kx, ko := s.kind.denoised(math.Sqrt(bar), math.Sqrt(1-bar), true)
 	denoised = combine(term{kx, x}, term{ko, modelOut})
 	if fresh {
-		s.outputs, s.first = nil, nil
+		s.outputs, s.calls = nil, 0
 	}
 	after, from := t-s.stride, x
-	if i == 1 && s.first != nil { // the corrected first step: the mean slope, from where it began
+	s.calls++
+	// The second call takes the first step anew, by the mean slope. A run that begins later, from a given picture, does the same
+	// as the reference, although its second call has a timestep of its own there.
+	if s.calls == 2 {
 		after, t, from = t, t+s.stride, s.first
 		modelOut = combine(term{0.5, modelOut}, term{0.5, s.outputs[0]})
-		s.first = nil
 	} else {
-		if i == 0 {
+		if s.calls == 1 {
 			s.first = x
 		}
 		s.outputs = append(s.outputs, modelOut)
