@@ -71,9 +71,12 @@ type Parameters struct {
 	MaskBlur, Padding int     // as in a request: −1 is none
 	OnlyMasked        bool
 
-	VAE     string // its path; empty for the model's own
-	Control Control
+	VAE      string // its path; empty for the model's own
+	Controls [MostControls]Control
 }
+
+// MostControls is how many ControlNets a picture follows at once.
+const MostControls = 4
 
 // Control is a ControlNet and how much it counts. Its weight and parts of the steps are meant as they stand.
 type Control struct {

@@ -9,8 +9,8 @@ import (
 	"atelier/models/unet"
 )
 
-// mostControls is how many ControlNets a picture follows at once.
-const mostControls = 4
+// MostControls is how many ControlNets a picture follows at once.
+const MostControls = 4
 
 // hintChannels is what the pictures are read as that ControlNets follow.
 const hintChannels = 3
@@ -54,8 +54,8 @@ func controlKind(latents, context int, sizes bool, skips []int, factor int) stri
 
 // checkControls refuses ControlNets of another family, and numbers that cannot be.
 func (t *Text2Image) checkControls(r Request) error {
-	if len(r.Controls) > mostControls {
-		return fmt.Errorf("a picture follows at most %d ControlNets, not %d", mostControls, len(r.Controls))
+	if len(r.Controls) > MostControls {
+		return fmt.Errorf("a picture follows at most %d ControlNets, not %d", MostControls, len(r.Controls))
 	}
 	for _, c := range r.Controls {
 		if c.Net == nil || c.Picture == nil {

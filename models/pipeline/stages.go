@@ -29,7 +29,7 @@ type setting struct {
 	given   bool   // pictures are encoded, too
 	loras   string // key of the adapters that are added to the weights
 
-	controls [mostControls]*ControlNet // that the denoiser follows
+	controls [MostControls]*ControlNet // that the denoiser follows
 }
 
 // rows is the batch of the text encoder and of the denoiser.

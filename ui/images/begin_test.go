@@ -242,23 +242,25 @@ func TestMasksComeFromFiles(t *testing.T) {
 
 func TestControlNetsAreOfferedWhereTheyFit(t *testing.T) {
 	b := newBench(t, nil)
-	c := b.form.control
-	b.engine.controls = []studio.ControlNet{{Named: studio.Named{ID: "/c/edges.safetensors", Label: "edges"}, Kind: "large"}, {Named: studio.Named{ID: "/c/depth.safetensors", Label: "depth"}, Kind: "small"}}
-	if c.fold.Visible() {
+	section := b.form.controls
+	c, second, third := section.all[0], section.all[1], section.all[2]
+	b.engine.controls = []studio.ControlNet{{Named: studio.Named{ID: "/c/pose.safetensors", Label: "pose"}, Kind: "small"}, {Named: studio.Named{ID: "/c/edges.safetensors", Label: "edges"}, Kind: "large"}, {Named: studio.Named{ID: "/c/depth.safetensors", Label: "depth"}, Kind: "small"}}
+	if section.fold.Visible() {
 		t.Error("a ControlNet is offered where there is none")
 	}
 	b.ModelsChanged()
-	if len(c.fitting) != 1 || !c.fold.Visible() || c.rows.Visible() {
-		t.Errorf("%d fit, shown %v, rows %v", len(c.fitting), c.fold.Visible(), c.rows.Visible())
+	if len(section.fitting) != 2 || !section.fold.Visible() || c.rows.Visible() || second.content.Visible() {
+		t.Errorf("%d fit, shown %v, rows %v, a second %v", len(section.fitting), section.fold.Visible(), c.rows.Visible(), second.content.Visible())
 	}
+	c.net.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown})
 	c.net.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown})
 	b.form.prompt.SetText("a fox")
 	b.Generate(false)
 	if got := b.config.Tips.Shown(); !strings.Contains(got, "needs a picture to follow") || !b.config.Queue.Idle() {
 		t.Errorf("without a picture it says %q", got)
 	}
-	c.fold.SetOpen(true)
-	b.Drop(fyne.CurrentApp().Driver().AbsolutePositionForObject(c.fold).AddXY(4, 4), file(t, "depth.png", plain(40, 24, 200)))
+	section.fold.SetOpen(true)
+	b.Drop(fyne.CurrentApp().Driver().AbsolutePositionForObject(section.fold).AddXY(4, 4), file(t, "depth.png", plain(40, 24, 200)))
 	b.until("the picture", func() bool { return c.picture.given != nil })
 	if b.form.begin.from.given != nil {
 		t.Error("it was taken to begin with")
@@ -273,22 +275,31 @@ func TestControlNetsAreOfferedWhereTheyFit(t *testing.T) {
 	if len(r.Controls) != 1 || r.Controls[0].Model != "/c/depth.safetensors" || r.Controls[0].Scale != 0.6 || r.Controls[0].Start != 0.25 || r.Controls[0].End != 0.25 || r.Controls[0].Picture.W != 40 {
 		t.Errorf("asked for %+v", r.Controls)
 	}
+	if !second.content.Visible() || third.content.Visible() {
+		t.Errorf("beside one, a second is offered: %v, a third: %v", second.content.Visible(), third.content.Visible())
+	}
+	second.net.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown})
+	b.Drop(fyne.CurrentApp().Driver().AbsolutePositionForObject(section.fold).AddXY(4, 4), file(t, "pose.png", plain(30, 30, 100))) // to the one that lacks a picture
+	b.until("the second picture", func() bool { return second.picture.given != nil })
+	if r := b.ask(); len(r.Controls) != 2 || r.Controls[0].Picture.W != 40 || r.Controls[1].Model != "/c/pose.safetensors" || r.Controls[1].Picture.W != 30 || r.Controls[1].Scale != 1 {
+		t.Errorf("asked for %+v", r.Controls)
+	}
 	b.form.model.TypedKey(&fyne.KeyEvent{Name: fyne.KeyDown}) // follows none
-	if r := b.ask(); len(r.Controls) != 0 || c.fold.Visible() {
+	if r := b.ask(); len(r.Controls) != 0 || section.fold.Visible() {
 		t.Errorf("the other model was asked to follow %d", len(r.Controls))
 	}
-	b.session.choose(0)
+	b.session.choose(1)
 	b.Reuse(fyne.KeyA)
-	if r := b.ask(); len(r.Controls) != 1 || r.Controls[0].Scale != 0.6 {
+	if r := b.ask(); len(r.Controls) != 2 || r.Controls[0].Scale != 0.6 {
 		t.Errorf("reusing all follows %+v", r.Controls)
 	}
 	b.Leave()
-	if got := b.store.Get().Last.Control; got != (settings.Control{Model: "/c/depth.safetensors", Weight: 0.6, Start: 0.25, End: 0.25}) {
+	if got := b.store.Get().Last.Controls; got != [4]settings.Control{{Model: "/c/depth.safetensors", Weight: 0.6, Start: 0.25, End: 0.25}, {Model: "/c/pose.safetensors", Weight: 1, End: 1}} {
 		t.Errorf("kept %+v", got)
 	}
 	c.weight.Set(0)
 	c.weight.OnChanged(0)
-	if r := b.ask(); len(r.Controls) != 0 {
+	if r := b.ask(); len(r.Controls) != 1 || r.Controls[0].Model != "/c/pose.safetensors" {
 		t.Error("a weight of 0 is asked for as the usual one")
 	}
 }

@@ -1,6 +1,8 @@
 package images
 
 import (
+	"strings"
+
 	"fyne.io/fyne/v2"
 
 	"atelier/app/settings"
@@ -9,20 +11,142 @@ import (
 	"atelier/ui/studio"
 )
 
-// control is the section of the ControlNet: a picture that new ones follow in their edges, depth or poses. It shows only where there
-// is a ControlNet that the chosen model can follow.
+// controls is the section of the ControlNets: pictures that new ones follow in their edges, depth or poses. It shows only where there
+// is a ControlNet that the chosen model can follow. Below each that is chosen there is room for another.
+type controls struct {
+	all     [settings.MostControls]*control
+	fitting []studio.ControlNet
+	fold    *kit.Fold
+}
+
+// A picture follows as many as the settings keep.
+var _ [settings.MostControls]struct{} = [pipeline.MostControls]struct{}{}
+
+func newControls(tips *kit.Tips, open bool, act func(kind string, do func())) *controls {
+	cs := &controls{}
+	rows := kit.Column(kit.Gap)
+	for i := range cs.all {
+		cs.all[i] = newControl(tips, cs, act)
+		rows.Add(cs.all[i].content)
+	}
+	cs.fold = kit.NewFold(tips, "ControlNet", open, rows, kit.Tip{Key: "Space", Text: "Make the picture follow the edges, depth or pose of others."})
+	cs.offer(nil, "")
+	return cs
+}
+
+// offer lists the ControlNets that a model can follow: those of the kind that it names.
+func (cs *controls) offer(all []studio.ControlNet, kind string) {
+	cs.fitting = nil
+	for _, n := range all {
+		if n.Kind == kind && kind != "" {
+			cs.fitting = append(cs.fitting, n)
+		}
+	}
+	for _, c := range cs.all {
+		c.offer()
+	}
+	show(cs.fold, len(cs.fitting) > 0)
+	cs.refresh()
+}
+
+// load shows what parameters say.
+func (cs *controls) load(p [settings.MostControls]settings.Control) {
+	for i, c := range cs.all {
+		c.load(p[i])
+	}
+	cs.refresh()
+}
+
+// refresh shows what the choices have a use for, and one more place.
+func (cs *controls) refresh() {
+	var names []string
+	last := -1
+	for i, c := range cs.all {
+		on := c.net.Selected() > 0
+		show(c.rows, on)
+		if on {
+			names = append(names, cs.fitting[c.net.Selected()-1].Label)
+			last = i
+		}
+	}
+	for i, c := range cs.all {
+		show(c.content, i <= last+1)
+	}
+	cs.fold.SetSummary(strings.Join(names, ", "))
+	cs.fold.Refresh()
+}
+
+// follows are the pictures that are given to be followed, by place.
+func (cs *controls) follows() (list [settings.MostControls]*given) {
+	for i, c := range cs.all {
+		list[i] = c.picture.given
+	}
+	return list
+}
+
+func (cs *controls) setFollows(list [settings.MostControls]*given) {
+	for i, c := range cs.all {
+		c.picture.set(list[i])
+	}
+}
+
+// lacking is the first that is chosen and has no picture to follow; nil where there is none.
+func (cs *controls) lacking() *control {
+	for _, c := range cs.all {
+		if cs.on(c) && c.picture.given == nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// at is the one that a position of the window belongs to: what shows there, or else the first that lacks a picture, or the first.
+func (cs *controls) at(place fyne.Position) *control {
+	for _, c := range cs.all {
+		if under(c.rows, place) {
+			return c
+		}
+	}
+	if c := cs.lacking(); c != nil {
+		return c
+	}
+	return cs.all[0]
+}
+
+// on tells whether a ControlNet is chosen that the model follows.
+func (cs *controls) on(c *control) bool { return cs.fold.Visible() && c.net.Selected() > 0 }
+
+// store puts the choices into parameters.
+func (cs *controls) store(p *settings.Parameters) {
+	for i, c := range cs.all {
+		if c.wished.Model != "" {
+			p.Controls[i] = c.wished
+		}
+	}
+}
+
+// into puts the ControlNets into a request, but for those that count nowhere.
+func (cs *controls) into(r *pipeline.Request, p settings.Parameters) {
+	for i, c := range cs.all {
+		if u := p.Controls[i]; cs.on(c) && c.picture.given != nil && u.Weight > 0 && u.End > 0 {
+			r.Controls = append(r.Controls, pipeline.Control{Model: u.Model, Picture: c.picture.given.pixels, Scale: u.Weight, Start: u.Start, End: u.End})
+		}
+	}
+}
+
+// control is one ControlNet of the section.
 type control struct {
-	net                *kit.Choice // its first entry stands for none
-	fitting            []studio.ControlNet
+	section            *controls
+	net                *kit.Choice      // its first entry stands for none
 	wished             settings.Control // what was chosen last, also where this model has no use for it
 	picture            *slot
 	weight, start, end *kit.Number
 	rows               *fyne.Container // that count only with a ControlNet
-	fold               *kit.Fold
+	content            *fyne.Container
 }
 
-func newControl(tips *kit.Tips, open bool, act func(kind string, do func())) *control {
-	c := &control{wished: settings.Control{Weight: 1, End: 1}}
+func newControl(tips *kit.Tips, section *controls, act func(kind string, do func())) *control {
+	c := &control{section: section, wished: settings.Control{Weight: 1, End: 1}}
 	c.net = kit.NewChoice(tips, kit.Tip{Name: "ControlNet", Key: "↑ ↓", Text: "A network that makes the picture follow another one: its edges, depth or pose, as it was trained to."})
 	c.net.OnChanged = func(int) { act("", c.changed) }
 	c.picture = newSlot(tips, "Picture", "none", slotTips{
@@ -52,9 +176,7 @@ func newControl(tips *kit.Tips, open bool, act func(kind string, do func())) *co
 	}
 	c.rows = kit.Column(kit.Gap, c.picture.row,
 		kit.Labelled("Weight", labelWidth, c.weight), kit.Labelled("Start", labelWidth, c.start), kit.Labelled("End", labelWidth, c.end))
-	c.fold = kit.NewFold(tips, "ControlNet", open, kit.Column(kit.Gap, kit.Labelled("Model", labelWidth, c.net), c.rows),
-		kit.Tip{Key: "Space", Text: "Make the picture follow the edges, depth or pose of another one."})
-	c.offer(nil, "")
+	c.content = kit.Column(kit.Gap, kit.Labelled("Model", labelWidth, c.net), c.rows)
 	return c
 }
 
@@ -62,31 +184,23 @@ func newControl(tips *kit.Tips, open bool, act func(kind string, do func())) *co
 func (c *control) changed() {
 	c.wished = settings.Control{Weight: c.weight.Value(), Start: c.start.Value(), End: c.end.Value()}
 	if i := c.net.Selected(); i > 0 {
-		c.wished.Model = c.fitting[i-1].ID
+		c.wished.Model = c.section.fitting[i-1].ID
 	}
-	c.refresh()
+	c.section.refresh()
 }
 
-// offer lists the ControlNets that a model can follow: those of the kind that it names.
-func (c *control) offer(all []studio.ControlNet, kind string) {
-	c.fitting = nil
+// offer lists what fits the model, and chooses of it what is wished.
+func (c *control) offer() {
 	labels, selected := []string{"None"}, 0
-	for _, n := range all {
-		if n.Kind != kind || kind == "" {
-			continue
-		}
-		c.fitting = append(c.fitting, n)
+	for i, n := range c.section.fitting {
 		labels = append(labels, n.Label)
 		if n.ID == c.wished.Model {
-			selected = len(c.fitting)
+			selected = i + 1
 		}
 	}
 	c.net.SetLabels(labels, selected)
-	show(c.fold, len(c.fitting) > 0)
-	c.refresh()
 }
 
-// load shows what parameters say.
 func (c *control) load(p settings.Control) {
 	if p.Model == "" {
 		p = settings.Control{Weight: 1, End: 1}
@@ -95,40 +209,5 @@ func (c *control) load(p settings.Control) {
 	c.weight.Set(p.Weight)
 	c.start.Set(p.Start)
 	c.end.Set(p.End)
-	c.net.Select(0)
-	for i, n := range c.fitting {
-		if n.ID == p.Model {
-			c.net.Select(i + 1)
-		}
-	}
-	c.refresh()
-}
-
-// refresh shows the rows that the choice has a use for.
-func (c *control) refresh() {
-	on := c.net.Selected() > 0
-	show(c.rows, on)
-	text := ""
-	if on {
-		text = c.fitting[c.net.Selected()-1].Label
-	}
-	c.fold.SetSummary(text)
-	c.fold.Refresh()
-}
-
-// on tells whether a ControlNet is chosen that the model follows.
-func (c *control) on() bool { return c.fold.Visible() && c.net.Selected() > 0 }
-
-// store puts the choice into parameters.
-func (c *control) store(p *settings.Parameters) {
-	if c.wished.Model != "" {
-		p.Control = c.wished
-	}
-}
-
-// into puts the ControlNet into a request, unless it counts nowhere.
-func (c *control) into(r *pipeline.Request, p settings.Parameters) {
-	if c.on() && c.picture.given != nil && p.Control.Weight > 0 && p.Control.End > 0 {
-		r.Controls = []pipeline.Control{{Model: p.Control.Model, Picture: c.picture.given.pixels, Scale: p.Control.Weight, Start: p.Control.Start, End: p.Control.End}}
-	}
+	c.offer()
 }

@@ -45,7 +45,7 @@ type form struct {
 	begin            *beginning
 	vae              *autoencoder
 	noise            *noise
-	control          *control
+	controls         *controls
 	someAdapters     bool
 	oneStep          bool                // the model has no use for what sampling holds
 	sampling         []fyne.CanvasObject // what models that work in one step have no use for
@@ -64,7 +64,7 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 	f.begin = newBeginning(tips, !window.MaskClosed, mask, f.act)
 	f.vae = newAutoencoder(tips, f.act)
 	f.noise = newNoise(tips, window.NoiseOpen, f.act)
-	f.control = newControl(tips, window.ControlOpen, f.act)
+	f.controls = newControls(tips, window.ControlOpen, f.act)
 	f.prompt = kit.NewTextArea(tips, anyPrompt, 4, 9, kit.Tip{
 		Name: "Prompt", Key: "Ctrl+Enter generates", Text: "What the picture shows, in plain words. Alt+↑ and Alt+↓ bring back earlier prompts."})
 	f.negative = kit.NewTextArea(tips, "What to keep out", 2, 6, kit.Tip{
@@ -100,7 +100,7 @@ func newForm(tips *kit.Tips, st studio.Studio, window settings.Window, lastSeed 
 		kit.Labelled("Batch", labelWidth, f.batch),
 		f.vae.row,
 		f.noise.fold,
-		f.control.fold,
+		f.controls.fold,
 	), kit.Tip{Key: "Space", Text: "Sampler, schedule, batch size, and what most pictures do not need."})
 	f.sampling = append(f.sampling, f.noise.fold)
 	f.layout()
@@ -315,7 +315,7 @@ func (f *form) adopt(m pipeline.ModelInfo, p settings.Parameters) {
 // offerParts lists the parts beside the chosen model that it has a use for.
 func (f *form) offerParts() {
 	m := f.current()
-	f.control.offer(f.studio.ControlNets(), m.Follows)
+	f.controls.offer(f.studio.ControlNets(), m.Follows)
 	f.vae.offer(f.studio.VAEs(m.Name))
 }
 
@@ -488,7 +488,7 @@ func (f *form) load(p settings.Parameters) {
 	}
 	f.begin.load(p)
 	f.noise.load(p)
-	f.control.load(p.Control)
+	f.controls.load(p.Controls)
 	f.vae.load(p.VAE)
 	for i, m := range f.models {
 		if m.Name == p.Model {
@@ -505,13 +505,13 @@ func (f *form) load(p settings.Parameters) {
 
 // state reads all of the form; show shows it again, and leaves the trail to the caller.
 func (f *form) state() state {
-	return state{f.parameters(), f.begin.from.given, f.begin.mask, f.control.picture.given}
+	return state{f.parameters(), f.begin.from.given, f.begin.mask, f.controls.follows()}
 }
 
 func (f *form) show(s state) {
 	f.load(s.Parameters)
 	f.begin.set(s.from, s.mask)
-	f.control.picture.set(s.follow)
+	f.controls.setFollows(s.follow)
 	f.content.Refresh()
 }
 
@@ -532,7 +532,7 @@ func (f *form) parameters() settings.Parameters {
 	p.Sampler, p.Schedule = chosen(f.sampler, f.studio.Samplers()).ID, chosen(f.schedule, f.schedules).ID
 	f.begin.store(&p)
 	f.noise.store(&p)
-	f.control.store(&p)
+	f.controls.store(&p)
 	p.VAE = f.vae.wished
 	return p
 }

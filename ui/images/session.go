@@ -183,7 +183,7 @@ func (s *session) forget() {
 	for i := len(s.pictures) - 1; i >= 0; i-- {
 		asked := &s.pictures[i].asked
 		if bytes += asked.bytes(newer); bytes > trailBytes {
-			asked.from, asked.mask, asked.follow = nil, nil, nil
+			asked.from, asked.mask, asked.follow = nil, nil, state{}.follow
 		}
 		newer = *asked
 	}

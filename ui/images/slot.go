@@ -158,8 +158,8 @@ func (w *Workspace) Drop(at fyne.Position, path string) {
 	switch {
 	case under(f.begin.fold, at) && f.begin.from.given != nil:
 		w.loadMask(path)
-	case under(f.control.fold, at):
-		w.giveFile(f.control.picture, path)
+	case under(f.controls.fold, at):
+		w.giveFile(f.controls.at(at).picture, path)
 	default:
 		w.giveFile(f.begin.from, path)
 	}

@@ -50,12 +50,11 @@ func (f *form) told(how library.Parameters) (settings.Parameters, error) {
 			p.VAE = v.ID
 		}
 	}
-	p.Control = settings.Control{}
-	if list := how.Controls(); len(list) > 0 {
-		c := list[0]
+	p.Controls = [settings.MostControls]settings.Control{}
+	for i, c := range how.Controls()[:min(len(how.Controls()), settings.MostControls)] {
 		for _, n := range f.studio.ControlNets() {
 			if strings.EqualFold(n.Label, c.Model) {
-				p.Control = settings.Control{Model: n.ID, Weight: c.Weight, Start: c.Start, End: c.End}
+				p.Controls[i] = settings.Control{Model: n.ID, Weight: c.Weight, Start: c.Start, End: c.End}
 			}
 		}
 	}

@@ -18,7 +18,7 @@ type state struct {
 	settings.Parameters
 	from   *given // to begin with
 	mask   *mask
-	follow *given // by a ControlNet
+	follow [settings.MostControls]*given // by ControlNets
 }
 
 // bytes is what a state's pictures take that the one before does not have.
@@ -29,7 +29,9 @@ func (s state) bytes(before state) (n int) {
 		}
 	}
 	picture(s.from, before.from)
-	picture(s.follow, before.follow)
+	for i, g := range s.follow {
+		picture(g, before.follow[i])
+	}
 	if s.mask != nil && s.mask != before.mask {
 		n += len(s.mask.cover)
 	}

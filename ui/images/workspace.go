@@ -68,7 +68,9 @@ func New(config Config) *Workspace {
 	w.session.folder = config.Library.Folder
 	w.form.onOpen = w.openModel
 	w.wire(w.form.begin.from, w.began)
-	w.wire(w.form.control.picture, func(g *given) { w.form.act("", func() { w.form.control.picture.set(g) }) })
+	for _, c := range w.form.controls.all {
+		w.wire(c.picture, func(g *given) { w.form.act("", func() { c.picture.set(g) }) })
+	}
 	w.session.onStart = func(*made) { w.giveCanvas(w.form.begin.from) }
 	w.form.onAdopt = func(m pipeline.ModelInfo) { w.stage.teach(m, w.try, config.Tips) }
 	w.form.start(config.Studio.Models(), saved.Last)
@@ -99,7 +101,7 @@ func (w *Workspace) rememberFolds() {
 	keep(w.form.more, func(s *settings.Window, open bool) { s.MoreClosed = !open })
 	keep(w.form.begin.fold, func(s *settings.Window, open bool) { s.MaskClosed = !open })
 	keep(w.form.noise.fold, func(s *settings.Window, open bool) { s.NoiseOpen = open })
-	keep(w.form.control.fold, func(s *settings.Window, open bool) { s.ControlOpen = open })
+	keep(w.form.controls.fold, func(s *settings.Window, open bool) { s.ControlOpen = open })
 }
 
 // Content is what the window shows for this workspace.
@@ -137,9 +139,9 @@ func (w *Workspace) Generate(first bool) {
 		w.form.prompt.Focus()
 		return
 	}
-	if c := w.form.control; c.on() && c.picture.given == nil {
+	if c := w.form.controls.lacking(); c != nil {
 		w.form.more.SetOpen(true)
-		c.fold.SetOpen(true)
+		w.form.controls.fold.SetOpen(true)
 		w.config.Tips.Note(c.picture.path, "The ControlNet needs a picture to follow: choose one, or set the ControlNet to None.")
 		return
 	}
@@ -148,7 +150,7 @@ func (w *Workspace) Generate(first bool) {
 	asked := w.form.state()
 	r := request(p)
 	w.form.begin.into(&r, p)
-	w.form.control.into(&r, p)
+	w.form.controls.into(&r, p)
 	r.VAE = w.form.vae.path()
 	if w.form.begin.brush.on {
 		w.stopPainting()
