@@ -11,15 +11,6 @@ func BatchNorm(x, gamma, beta *Tensor, eps float64) *Tensor {
 	return Reshape(y, x.shape...)
 }
 
-// BatchStats are the mean and the unbiased variance of each channel of x [… C], [C] both: what running statistics are made of.
-func BatchStats(x *Tensor) (mean, variance *Tensor) {
-	if x.err != nil {
-		return x, x
-	}
-	flat := Reshape(x, -1, x.shape.Last())
-	return Mean(flat, false, 0), Variance(flat, flat.Dim(0) > 1, false, 0)
-}
-
 // BatchNormEval is BatchNorm with the mean and variance [C] that training collected.
 func BatchNormEval(x, gamma, beta, mean, variance *Tensor, eps float64) *Tensor {
 	y := Mul(Sub(x, mean), Rsqrt(Affine(variance, 1, eps)))

@@ -1,10 +1,6 @@
 package nn
 
-import (
-	"math"
-
-	"atelier/compute"
-)
+import "atelier/compute"
 
 // Losses give one number, [1], to minimise. Targets have the prediction's shape and no gradient is taken of them unless said.
 
@@ -53,9 +49,4 @@ func CrossEntropy(logits, targets *compute.Tensor, smoothing float64) *compute.T
 func KLNormal(mean, logvar *compute.Tensor) *compute.Tensor {
 	terms := compute.Sub(compute.Add(compute.Square(mean), compute.Exp(logvar)), compute.Affine(logvar, 1, 1))
 	return compute.Affine(compute.Sum(terms, false), 0.5, 0)
-}
-
-// NormalNLL is the mean negative log likelihood of x under the standard normal distribution, in nats an element.
-func NormalNLL(x *compute.Tensor) *compute.Tensor {
-	return compute.Affine(compute.Mean(compute.Square(x), false), 0.5, 0.5*math.Log(2*math.Pi))
 }

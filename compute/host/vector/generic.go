@@ -32,9 +32,6 @@ func Sub(y, a, b []float32) { plainSub(y, a, b) }
 // Dot is the sum of a·b.
 func Dot(a, b []float32) float32 { return plainDot(a, b) }
 
-// AddScaled adds s·x to y.
-func AddScaled(y, x []float32, s float32) { plainAddScaled(y, x, s) }
-
 func swishGrad(y, x, e []float32, k float32) { plainSwishGrad(y, x, e, k) }
 func geluGrad(y, x, e []float32)             { plainGELUGrad(y, x, e) }
 

@@ -141,12 +141,6 @@ func plainDot(a, b []float32) float32 {
 	return sum
 }
 
-func plainAddScaled(y, x []float32, s float32) {
-	for i, v := range x {
-		y[i] += s * v
-	}
-}
-
 func plainSwishGrad(y, x, e []float32, k float32) {
 	for i, v := range x {
 		s := 1 / (1 + e[i])

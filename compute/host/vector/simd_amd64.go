@@ -267,20 +267,6 @@ func Dot(a, b []float32) float32 {
 	return sum + plainDot(a[i:], b[i:])
 }
 
-// AddScaled adds s·x to y.
-func AddScaled(y, x []float32, s float32) {
-	n, i := len(x), 0
-	y = y[:n]
-	if narrow {
-		k := archsimd.BroadcastFloat32x8(s)
-		for ; i <= n-8; i += 8 {
-			load8(x, i).MulAdd(k, load8(y, i)).Store(ref8(y, i))
-		}
-	}
-	leave()
-	plainAddScaled(y[i:], x[i:], s)
-}
-
 // swishGrad is the derivative of x·sigmoid(k·x) where e = exp(−k·x).
 func swishGrad(y, x, e []float32, k float32) {
 	n, i := len(x), 0

@@ -56,9 +56,6 @@ func TestFunctions(t *testing.T) {
 		})
 		Sub(y, x, z)
 		near(t, "sub", y, 0, func(i int) float64 { return float64(x[i] - z[i]) })
-		copy(y, m)
-		AddScaled(y, x, 0.7)
-		near(t, "add scaled", y, 1e-6, func(i int) float64 { return at(m, i) + float64(float32(0.7))*at(x, i) })
 		dot := 0.0
 		for i := range x {
 			dot += at(x, i) * at(z, i)
