@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/app/settings"
 	"atelier/models/pipeline"
@@ -555,5 +554,5 @@ func request(p settings.Parameters) pipeline.Request {
 }
 
 func (f *form) scroller() fyne.CanvasObject {
-	return container.NewVScroll(kit.Inset(kit.Wide, kit.Gap, f.content))
+	return kit.ScrollForm(f.tips, f.content)
 }

@@ -59,9 +59,10 @@ func (s *slider) DragEnd() {}
 // DoubleTapped implements fyne.DoubleTappable: back to the default.
 func (s *slider) DoubleTapped(*fyne.PointEvent) { s.onDefault() }
 
-// Scrolled implements fyne.Scrollable: a notch of the wheel is a step.
+// Scrolled implements fyne.Scrollable: a notch of the wheel is a step, but in a form that the wheel is moving.
 func (s *slider) Scrolled(e *fyne.ScrollEvent) {
 	switch {
+	case s.tips.passWheel(e):
 	case e.Scrolled.DY > 0:
 		s.onStep(1)
 	case e.Scrolled.DY < 0:

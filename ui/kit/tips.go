@@ -30,6 +30,8 @@ type Tips struct {
 	bubble *bubble
 	owner  fyne.CanvasObject
 	timer  *time.Timer
+	moving *container.Scroll // the form that the wheel moved last
+	moved  time.Time
 	turn   int // counts what the timers were started for; an old timer's word is ignored
 }
 

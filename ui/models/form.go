@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/app/modelstore"
 	"atelier/ui/kit"
@@ -158,7 +157,7 @@ func (f *form) setProblems(all []modelstore.Problem) {
 }
 
 func (f *form) scroller() fyne.CanvasObject {
-	return container.NewVScroll(kit.Inset(kit.Wide, kit.Gap, f.content))
+	return kit.ScrollForm(f.tips, f.content)
 }
 
 // programLabel says whose a folder is.

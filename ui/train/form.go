@@ -9,7 +9,6 @@ import (
 	"unicode"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 
 	"atelier/app/training"
 	"atelier/ui/kit"
@@ -279,7 +278,7 @@ func shown(o fyne.CanvasObject, on bool) {
 }
 
 func (f *form) scroller() fyne.CanvasObject {
-	return container.NewVScroll(kit.Inset(kit.Wide, kit.Gap, f.content))
+	return kit.ScrollForm(f.tips, f.content)
 }
 
 // resize takes a side that was typed.
