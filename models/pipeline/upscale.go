@@ -24,9 +24,9 @@ type Upscaler struct {
 	net   *gan.Upscaler
 
 	mu     sync.Mutex // held by a run
+	most   int        // pixels of a tile along an axis; 0 before it is known
 	tile   image.Point
-	plan   *compute.Plan
-	loaded compute.Executable
+	loaded compute.Executable // for tiles of that size
 }
 
 // NewUpscaler builds the upscaler of an open model, which must stay open. The device is not touched before the first run.
@@ -60,8 +60,8 @@ func (u *Upscaler) Close() {
 func (u *Upscaler) unload() {
 	if u.loaded != nil {
 		u.loaded.Close()
+		u.loaded = nil
 	}
-	u.plan, u.loaded = nil, nil
 }
 
 const (
@@ -138,34 +138,44 @@ func resize(m *image.NRGBA, w, h int) *image.NRGBA {
 	return out
 }
 
-// prepare loads the network for tiles of a picture, as large as the device has room for.
+// prepare loads the network for tiles of a picture. How large they are, the device's limits say, so that the same picture is made the
+// same way every time; only where memory is short just now are they smaller.
 func (u *Upscaler) prepare(ctx context.Context, w, h int) error {
+	if err := u.settle(); err != nil {
+		return fmt.Errorf("the upscaler %s: %w", u.Name(), err)
+	}
 	whole := image.Pt(roundUp(w, u.net.Multiple), roundUp(h, u.net.Multiple))
-	fitting := func(size int) image.Point { return image.Pt(min(size, whole.X), min(size, whole.Y)) }
-	var err error
-	for size := mostTile; size >= leastTile; size -= tileStep {
-		tile := fitting(size)
+	for size := u.most; ; size -= tileStep {
+		tile := image.Pt(min(size, whole.X), min(size, whole.Y))
 		if u.loaded != nil && u.tile == tile {
 			return nil
 		}
 		u.unload()
-		if u.plan, err = u.compile(tile); err != nil {
-			continue // a result larger than a storage block
-		}
-		u.tile = tile
-		if u.loaded, err = u.dev.Load(ctx, u.plan); err == nil {
-			return nil
+		plan, err := u.compile(tile)
+		if err == nil {
+			u.tile = tile
+			u.loaded, err = u.dev.Load(ctx, plan)
 		}
 		var memory *compute.MemoryError
-		if !errors.As(err, &memory) {
-			break
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.As(err, &memory) || size-tileStep < leastTile:
+			return fmt.Errorf("the upscaler %s: %w", u.Name(), err)
 		}
 	}
-	u.unload()
-	if ctx.Err() != nil {
-		return ctx.Err()
+}
+
+// settle finds the largest tile whose results each fit a storage block of the device.
+func (u *Upscaler) settle() (err error) {
+	for size := mostTile; u.most == 0 && size >= leastTile; size -= tileStep {
+		if _, err = u.compile(image.Pt(size, size)); err == nil {
+			u.most = size
+		}
 	}
-	return fmt.Errorf("the upscaler %s: %w", u.Name(), err)
+	return err
 }
 
 func (u *Upscaler) compile(tile image.Point) (*compute.Plan, error) {

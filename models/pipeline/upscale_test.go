@@ -94,10 +94,9 @@ func untiled(t *testing.T, u *Upscaler, r Request) *image.NRGBA {
 	e := &enlarging{Upscaler: u, from: r.Init, report: func(Progress) {}, start: time.Now()}
 	u.unload()
 	u.tile = image.Pt(roundUp(r.Init.W, u.net.Multiple), roundUp(r.Init.H, u.net.Multiple))
-	var err error
-	u.plan, err = u.compile(u.tile)
+	plan, err := u.compile(u.tile)
 	must(t, err)
-	u.loaded, err = u.dev.Load(t.Context(), u.plan)
+	u.loaded, err = u.dev.Load(t.Context(), plan)
 	must(t, err)
 	defer u.unload()
 	m, err := e.all(t.Context())
@@ -130,11 +129,12 @@ func TestTilesLeaveNoSeam(t *testing.T) {
 			alpha bool
 			most  int
 		}{
-			"built in":           {ownUpscaler(t, dev), 291, 67, false, 1},
-			"built in, alpha":    {ownUpscaler(t, dev), 67, 291, true, 1},
-			"RRDB":               {openUpscaler(t, dev, "../testdata/gan/rrdb.pth"), 271, 39, false, 2},
+			"built in":           {ownUpscaler(t, dev), 131, 67, false, 1},
+			"built in, alpha":    {ownUpscaler(t, dev), 67, 131, true, 1},
+			"RRDB":               {openUpscaler(t, dev, "../testdata/gan/rrdb.pth"), 99, 39, false, 2},
 			"RRDB, alpha, small": {openUpscaler(t, dev, "../testdata/gan/rrdb.pth"), 37, 33, true, 0},
 		} {
+			c.u.most = leastTile
 			r := Request{Init: PixelsOf(waves(c.w, c.h, c.alpha))}
 			var told []Progress
 			res, err := c.u.Run(t.Context(), r, func(p Progress) { told = append(told, p) })
@@ -148,7 +148,7 @@ func TestTilesLeaveNoSeam(t *testing.T) {
 			if d := apart(got, untiled(t, c.u, r)); d > c.most {
 				t.Errorf("%s: tiles differ from the whole by %d of 255, and at most %d is wanted", name, d, c.most)
 			}
-			tiles := len(spans(c.w, mostTile)) * len(spans(c.h, mostTile))
+			tiles := len(spans(c.w, min(c.w, leastTile))) * len(spans(c.h, min(c.h, leastTile)))
 			if last := told[len(told)-1]; last.Phase != "tile" || last.Step != tiles || last.Steps != tiles || last.Left != 0 {
 				t.Errorf("%s: told %+v last, of %d tiles", name, last, tiles)
 			}
@@ -256,5 +256,60 @@ func TestUpscalerSays(t *testing.T) {
 	defer m.Close()
 	if _, err := NewUpscaler(dev, m); err == nil || !strings.Contains(err.Error(), "enlarges no pictures") {
 		t.Errorf("%v", err)
+	}
+}
+
+// cramped is a device with small storage blocks, and as much memory as it has been given.
+type cramped struct {
+	compute.Device
+	block, room int64
+	loads       []int64 // bytes of the plans that were loaded, or refused
+}
+
+func (n *cramped) Limits() compute.Limits {
+	return compute.Limits{Shaders: true, StorageBytes: n.block}
+}
+
+func (n *cramped) Load(ctx context.Context, p *compute.Plan) (compute.Executable, error) {
+	bytes := p.SlotBytes() + p.ParamBytes()
+	n.loads = append(n.loads, bytes)
+	if bytes > n.room {
+		return nil, &compute.MemoryError{Device: "cramped", Need: bytes, Available: n.room}
+	}
+	return n.Device.Load(ctx, p)
+}
+
+// TestTilesFitTheDevice checks that tiles are as small as storage blocks and memory want them, and that the picture is the same but for
+// what the network reads beyond a tile's overlap.
+func TestTilesFitTheDevice(t *testing.T) {
+	cpu := host.New(host.Options{})
+	defer cpu.Close()
+	const file = "../testdata/gan/rrdb.pth"
+	r := Request{Init: PixelsOf(waves(201, 90, false))}
+	whole, err := openUpscaler(t, cpu, file).Run(t.Context(), r, nil)
+	must(t, err)
+	for name, c := range map[string]struct {
+		dev  cramped
+		tile image.Point
+	}{
+		"blocks": {cramped{block: 10 << 20, room: 1 << 40}, image.Pt(96, 90)}, // 16 features of 4 · 96 squared are 9.4 MB
+		"memory": {cramped{block: 1 << 40, room: 12 << 20}, image.Pt(64, 64)},
+	} {
+		c.dev.Device = cpu
+		u := openUpscaler(t, &c.dev, file)
+		res, err := u.Run(t.Context(), r, nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		t.Log(name, u.tile, c.dev.loads)
+		if d := apart(res.Images[0], whole.Images[0]); d > 2 || u.tile != c.tile {
+			t.Errorf("%s: tiles of %v, and %v is wanted; they differ from the whole by %d", name, u.tile, c.tile, d)
+		}
+	}
+	u := openUpscaler(t, &cramped{Device: cpu, block: 1 << 40, room: 1}, file)
+	var memory *compute.MemoryError
+	if _, err := u.Run(t.Context(), r, nil); !errors.As(err, &memory) {
+		t.Errorf("without memory: %v", err)
 	}
 }

@@ -28,13 +28,13 @@ func newEnlarge(tips *kit.Tips, start, back func()) *enlarge {
 	e := &enlarge{}
 	e.upscaler = kit.NewChoice(tips, kit.Tip{Name: "Upscaler", Key: "↑ ↓", Text: "The network that makes the picture larger. Each has its own look: some are for photographs, some for drawings."})
 	e.scale = kit.NewChoice(tips, kit.Tip{Name: "Size", Key: "↑ ↓", Text: "How many times as wide and high the picture becomes. Another size than the upscaler's own has its result resized."})
-	labels := []string{"The upscaler's own"}
+	labels := []string{"Upscaler's own"}
 	for _, s := range scales[1:] {
 		labels = append(labels, fmt.Sprintf("× %d", s))
 	}
 	e.scale.SetLabels(labels, 0)
-	const label = 62
-	e.rows = kit.Column(kit.Tight, kit.Labelled("Upscaler", label, e.upscaler), kit.Labelled("Size", label, e.scale))
+	const label = 44 // the column is narrow, and names of upscalers are long
+	e.rows = kit.Column(kit.Tight, e.upscaler, kit.Labelled("Size", label, e.scale))
 	e.none = kit.NewParagraph("There is no upscaler among your models yet: download Real-ESRGAN in Models, or drop the file of one there.", kit.Caption, kit.Secondary, 4)
 	e.start = small(tips, "Upscale", kit.Tip{Name: "Upscale", Text: "Make a larger picture of this one, which stays as it is."}, start)
 	e.content = kit.Column(kit.Tight, e.rows, e.none,

@@ -13,6 +13,8 @@ import (
 	"atelier/ui/studio"
 )
 
+func (e *engine) Upscalers() []studio.Named { return e.upscalers }
+
 // enlarge answers a request with an upscaler in two tiles; one token lets it do one.
 func (e *engine) enlarge(ctx context.Context, r pipeline.Request, say func(pipeline.Progress)) (*pipeline.Result, error) {
 	for i := range 2 {

@@ -65,7 +65,6 @@ func (e *engine) Adapters() []studio.Named         { return e.adapters }
 func (e *engine) SetEntries([]modelstore.Entry)    {}
 func (e *engine) NameOf(string) (string, bool)     { return "", false }
 func (e *engine) VAEs(model string) []studio.Named { return e.vaes[model] }
-func (e *engine) Upscalers() []studio.Named        { return e.upscalers }
 func (e *engine) ControlNets() []studio.ControlNet { return e.controls }
 
 func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request, say func(pipeline.Progress)) (*pipeline.Result, error) {

@@ -117,7 +117,7 @@ func (s *session) buildActions(tips *kit.Tips) {
 			small(tips, "Seed", kit.Tip{Name: "Reuse seed", Key: "S", Text: "Put this picture's seed into the form."}, do(reuseSeed)),
 			small(tips, "Prompt", kit.Tip{Name: "Reuse prompt", Key: "P", Text: "Put this picture's prompts into the form."}, do(reusePrompt)),
 			small(tips, "All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll)))),
-		kit.Equal(kit.Tight,
+		kit.Row(kit.Tight, 0,
 			small(tips, "Use as start", kit.Tip{Name: "Use as start", Text: "Make the next pictures from this one instead of from noise alone."}, func() {
 				if m := s.chosen(); m != nil {
 					s.onStart(m)
