@@ -11,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"atelier/app/engine"
 	"atelier/app/library"
+	"atelier/app/modelstore"
+	"atelier/models/pipeline"
 )
 
 // TestUpscaleCommand enlarges pictures of every sort from the command line, on both devices: what is written where, what it says of
@@ -116,6 +119,40 @@ func upscaled(t *testing.T, line ...string) (said enlarged) {
 		t.Fatal(err)
 	}
 	return said
+}
+
+// TestStudioEnlarges lists the upscalers that the model manager knows, and enlarges a picture by one, whatever the model.
+func TestStudioEnlarges(t *testing.T) {
+	path, err := filepath.Abs("../models/testdata/gan/rrdb.pth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(engine.Options{Choice: engine.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := testStudio(t)
+	s.engine, s.pipes, s.ready, s.busy = e, engine.NewPipelines(e), make(chan struct{}), make(turn, 1)
+	close(s.ready)
+	defer e.Close()
+	defer s.pipes.Close()
+	s.SetEntries([]modelstore.Entry{
+		{Kind: modelstore.Upscaler, Name: "rrdb", Path: path}, {Kind: modelstore.Upscaler, Name: "broken", Path: "/x", Problem: "cut off"}, {Kind: modelstore.VAE, Name: "vae", Path: "/y"},
+	})
+	if got := s.Upscalers(); len(got) != 1 || got[0].ID != path || got[0].Label != "rrdb" {
+		t.Fatalf("upscalers %v", got)
+	}
+	ask := func(upscaler string) (*pipeline.Result, error) {
+		return s.Generate(t.Context(), "sticker", pipeline.Request{Upscaler: upscaler, Init: pipeline.PixelsOf(image.NewGray(image.Rect(0, 0, 5, 3)))}, func(pipeline.Progress) {})
+	}
+	for range 2 {
+		if res, err := ask(path); err != nil || res.Images[0].Rect.Dx() != 20 || res.Model != "rrdb" {
+			t.Errorf("%+v, %v", res, err)
+		}
+	}
+	if _, err := ask(path + "x"); err == nil || !s.busy.free() {
+		t.Errorf("a file that went: %v; the device is free: %v", err, s.busy.free())
+	}
 }
 
 func decoded(t *testing.T, path string) image.Image {
