@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/image/draw"
 
 	"atelier/compute"
 	"atelier/models/catalog"
@@ -121,20 +120,57 @@ func (u *Upscaler) Run(ctx context.Context, r Request, progress func(Progress)) 
 	if err != nil {
 		return nil, err
 	}
-	out.Images = []*image.NRGBA{resize(made, r.Width, r.Height)}
+	if made, err = resize(ctx, made, r.Width, r.Height); err != nil {
+		return nil, err
+	}
+	out.Images = []*image.NRGBA{made}
 	out.ModelHash = u.model.Hash()
 	out.Seconds = map[string]float64{"load": seconds(begin.Sub(e.start)), "upscale": seconds(time.Since(begin)), "total": seconds(time.Since(e.start))}
 	_, out.PeakBytes = u.dev.Memory()
 	return out, nil
 }
 
-// resize gives a picture at another size; each pixel is the mean of its surroundings where that is smaller.
-func resize(m *image.NRGBA, w, h int) *image.NRGBA {
+// resize gives a picture at another size, as Pixels.resized does, with no more than a few rows of it as numbers at a time.
+func resize(ctx context.Context, m *image.NRGBA, w, h int) (*image.NRGBA, error) {
 	if m.Rect.Dx() == w && m.Rect.Dy() == h {
-		return m
+		return m, nil
 	}
 	out := image.NewNRGBA(image.Rect(0, 0, w, h))
-	draw.CatmullRom.Scale(out, out.Rect, m, m.Rect, draw.Src, nil)
+	across := lanczos(m.Rect.Dx(), w)
+	rows, line := map[int][]float32{}, make([]float32, 4*w)
+	for y, taps := range lanczos(m.Rect.Dy(), h) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		maps.DeleteFunc(rows, func(at int, _ []float32) bool { return at < taps[0].at })
+		clear(line)
+		for _, t := range taps {
+			if rows[t.at] == nil {
+				rows[t.at] = resizeRow(m.Pix[t.at*m.Stride:][:m.Stride], across)
+			}
+			for i, v := range rows[t.at] {
+				line[i] += float32(t.weight) * v
+			}
+		}
+		copy(out.Pix[y*out.Stride:], toPicture(line, w, 1, 4).Pix)
+	}
+	return out, nil
+}
+
+// resizeRow gives a row of straight RGBA at another width, premultiplied.
+func resizeRow(pix []uint8, across [][]tap) []float32 {
+	out := make([]float32, 4*len(across))
+	for x, taps := range across {
+		to := out[4*x : 4*x+4]
+		for _, t := range taps {
+			from := pix[4*t.at : 4*t.at+4]
+			alpha := float32(t.weight) * float32(from[3]) / 255
+			for k := range 3 {
+				to[k] += alpha * float32(from[k]) / 255
+			}
+			to[3] += alpha
+		}
+	}
 	return out
 }
 

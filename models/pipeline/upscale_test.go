@@ -313,3 +313,21 @@ func TestTilesFitTheDevice(t *testing.T) {
 		t.Errorf("without memory: %v", err)
 	}
 }
+
+// TestResize holds rows at a time against the whole picture at once, with alpha, larger and smaller.
+func TestResize(t *testing.T) {
+	m := waves(41, 29, true)
+	for _, size := range []image.Point{{41, 29}, {20, 11}, {97, 60}, {1, 1}} {
+		got, err := resize(t.Context(), m, size.X, size.Y)
+		must(t, err)
+		p := PixelsOf(m).premultiplied().resized(size.X, size.Y)
+		if d := apart(got, toPicture(p.Data, p.W, p.H, p.C)); d > 1 || got.Rect.Size() != size {
+			t.Errorf("%v: %v, differs by %d", size, got.Rect, d)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := resize(ctx, m, 5, 5); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
