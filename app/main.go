@@ -26,6 +26,7 @@ var version = "dev"
 type commands struct {
 	Studio  studioCmd        `cmd:"" default:"withargs" help:"Open the studio (the default). Without a display, make one picture from a default prompt."`
 	Image   imageCmd         `cmd:"" help:"Make pictures from a prompt."`
+	Upscale upscaleCmd       `cmd:"" help:"Enlarge pictures by an upscaler: Real-ESRGAN, ESRGAN, BSRGAN and their like."`
 	Train   trainCmd         `cmd:"" help:"Train a model, or an addition to one, on your own pictures."`
 	Dataset datasetCmd       `cmd:"" help:"Check a training set: what is wrong with it, its sizes, and what it over-represents."`
 	Judge   judgeCmd         `cmd:"" help:"Measure made pictures against real ones: FID, KID, precision and recall, copies of training pictures."`

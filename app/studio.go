@@ -102,14 +102,15 @@ type studio struct {
 
 	store *modelstore.Store
 
-	mu       sync.Mutex
-	models   []choice              // that can be asked for, best first
-	adapters []ui.Named            // that prompts can name
-	controls []ui.ControlNet       // that pictures can follow
-	vaes     map[string][]ui.Named // autoencoders by family
-	families map[string]string     // of models by path
-	linked   map[string][]string   // folders with adapters and learned words, by kind
-	failure  error
+	mu        sync.Mutex
+	models    []choice              // that can be asked for, best first
+	adapters  []ui.Named            // that prompts can name
+	controls  []ui.ControlNet       // that pictures can follow
+	vaes      map[string][]ui.Named // autoencoders by family
+	families  map[string]string     // of models by path
+	upscalers []ui.Named            // that pictures can be enlarged by
+	linked    map[string][]string   // folders with adapters and learned words, by kind
+	failure   error
 
 	busy turn // taken by a job, and by each case of the self-check
 }
@@ -243,7 +244,7 @@ func (s *studio) Device() ui.DeviceStatus {
 	return ui.DeviceStatus{Name: st.Name, Health: st.Health, Detail: st.Detail, OK: st.OK, Unproven: st.Unproven, UsedBytes: st.Used, TotalBytes: st.Total}
 }
 
-// Generate makes the pictures of one request.
+// Generate makes the pictures of one request, or enlarges the one that it brings.
 func (s *studio) Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error) {
 	progress(pipeline.Progress{Phase: "prepare"}) // programs are still being built when the program was just started
 	if err := s.started(ctx); err != nil {
@@ -256,6 +257,14 @@ func (s *studio) Generate(ctx context.Context, model string, req pipeline.Reques
 		return nil, err
 	}
 	defer s.busy.leave()
+	if req.Upscaler != "" {
+		s.pipes.Only("", req.Upscaler)
+		u, err := s.pipes.Upscaler(req.Upscaler)
+		if err != nil {
+			return nil, err
+		}
+		return u.Run(ctx, req, progress)
+	}
 	pipe, err := s.pipe(model, req.VAE)
 	if err != nil {
 		return nil, err

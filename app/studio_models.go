@@ -88,6 +88,7 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 	folders := map[string][]string{}
 	var adapters []ui.Named
 	var controls []ui.ControlNet
+	var upscalers []ui.Named
 	vaes, families := map[string][]ui.Named{}, map[string]string{}
 	for _, e := range entries {
 		if words := wordsFor(e); words != "" && e.Problem == "" {
@@ -102,6 +103,9 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 		if dir := filepath.Dir(e.Path); kind != "" && e.Problem == "" && !slices.Contains(folders[kind], dir) {
 			folders[kind] = append(folders[kind], dir)
 		}
+		if e.Kind == modelstore.Upscaler && e.Usable() {
+			upscalers = append(upscalers, ui.Named{ID: e.Path, Label: e.Name})
+		}
 		if e.Kind == modelstore.VAE && e.Usable() {
 			vaes[e.Family] = append(vaes[e.Family], ui.Named{ID: e.Path, Label: e.Name})
 		}
@@ -113,7 +117,7 @@ func (s *studio) SetEntries(entries []modelstore.Entry) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.linked, s.adapters, s.controls, s.vaes, s.families = folders, adapters, controls, vaes, families
+	s.linked, s.adapters, s.controls, s.vaes, s.families, s.upscalers = folders, adapters, controls, vaes, families, upscalers
 	s.models = slices.DeleteFunc(s.models, func(c choice) bool { return !here[c.path] && !c.own })
 }
 
@@ -156,6 +160,13 @@ func (s *studio) VAEs(model string) []ui.Named {
 		}
 	}
 	return nil
+}
+
+// Upscalers lists what pictures can be enlarged by.
+func (s *studio) Upscalers() []ui.Named {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.upscalers
 }
 
 // NameOf is the name under which a model is in the list.

@@ -53,6 +53,7 @@ func (e *engine) SetEntries([]modelstore.Entry) {}
 func (e *engine) NameOf(string) (string, bool)  { return "", false }
 func (e *engine) ControlNets() []ControlNet     { return nil }
 func (e *engine) VAEs(string) []Named           { return nil }
+func (e *engine) Upscalers() []Named            { return nil }
 func (e *engine) TrainingFolder() string        { return e.runs }
 func (e *engine) Bases() []Named                { return []Named{{ID: "sticker", Label: "sticker"}} }
 func (e *engine) Train(ctx context.Context, _ *training.Run, _ func(training.Event)) (*training.Outcome, error) {

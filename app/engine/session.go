@@ -68,10 +68,42 @@ func helpers(p pipeline.Pipeline) {
 
 // Pipelines keeps the pipelines that were opened on one device. It is safe for concurrent use.
 type Pipelines struct {
-	engine   *Engine
-	mu       sync.Mutex
-	open     map[string]*opened
-	controls map[string]*control
+	engine    *Engine
+	mu        sync.Mutex
+	open      map[string]*opened
+	upscalers map[string]*upscaler
+	controls  map[string]*control
+}
+
+// upscaler is an open upscaler.
+type upscaler struct {
+	model *catalog.Model
+	*pipeline.Upscaler
+}
+
+func (u *upscaler) close() {
+	u.Upscaler.Close()
+	u.model.Close()
+}
+
+// Upscaler opens the upscaler of a model by name or path, or gives the one that is open already.
+func (p *Pipelines) Upscaler(name string) (*pipeline.Upscaler, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u := p.upscalers[name]; u != nil {
+		return u.Upscaler, nil
+	}
+	m, err := OpenModel(name)
+	if err != nil {
+		return nil, err
+	}
+	u, err := pipeline.NewUpscaler(p.engine.Device, m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	p.upscalers[name] = &upscaler{m, u}
+	return u, nil
 }
 
 // control is an open ControlNet.
@@ -134,7 +166,7 @@ type opened struct {
 
 // NewPipelines has nothing open yet.
 func NewPipelines(e *Engine) *Pipelines {
-	return &Pipelines{engine: e, open: map[string]*opened{}, controls: map[string]*control{}}
+	return &Pipelines{engine: e, open: map[string]*opened{}, upscalers: map[string]*upscaler{}, controls: map[string]*control{}}
 }
 
 // With names a model whose autoencoder is another one than its own; an empty path leaves that.
@@ -196,6 +228,12 @@ func (p *Pipelines) Only(names ...string) {
 			delete(p.open, name)
 		}
 	}
+	for name, u := range p.upscalers {
+		if !slices.Contains(names, name) {
+			u.close()
+			delete(p.upscalers, name)
+		}
+	}
 }
 
 // Close frees every pipeline and closes its model.
@@ -206,6 +244,10 @@ func (p *Pipelines) Close() {
 		o.pipe.Close()
 		o.model.Close()
 		delete(p.open, name)
+	}
+	for name, u := range p.upscalers {
+		u.close()
+		delete(p.upscalers, name)
 	}
 	for path, c := range p.controls {
 		c.model.Close()

@@ -39,6 +39,7 @@ type Meta struct {
 	Loras            map[string]string // hashes by name
 	Controls         []Control         // that the picture follows
 	Edited           bool              // the picture began from another
+	Upscaled         *Upscaled         // the picture is another one enlarged; nil where it is not
 	Version          string            // program and version
 }
 
@@ -46,6 +47,29 @@ type Meta struct {
 type Control struct {
 	Model              string
 	Weight, Start, End float64
+}
+
+// Upscaled is how a picture was enlarged.
+type Upscaled struct {
+	About          string // what the picture said of how it was made before; empty where it said nothing
+	Upscaler, Hash string // name of the network, and its hash
+}
+
+// upscaled is the text of an enlarged picture: what it said before, and, as A1111 writes it, what became of it since.
+func (m Meta) upscaled() string {
+	u := m.Upscaled
+	line := fmt.Sprintf("Postprocess upscale to: %dx%d, Postprocess upscaler: %s", m.Width, m.Height, quote(u.Upscaler))
+	if u.Hash != "" {
+		line += ", Postprocess upscaler hash: " + u.Hash
+	}
+	before := strings.TrimSpace(u.About)
+	switch {
+	case before == "":
+		return line + ", Version: " + quote(m.Version)
+	case len(Parse(before).Fields) == 0:
+		return before + "\n" + line + ", Version: " + quote(m.Version)
+	}
+	return before + ", " + line
 }
 
 // Labels turn a sampler's and a schedule's id into the words that metadata carries; nil keeps the id.
@@ -85,6 +109,11 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 	if i < len(result.Seeds) {
 		m.Seed = result.Seeds[i]
 	}
+	if r.Upscaler != "" {
+		m.Upscaled = &Upscaled{About: r.About, Upscaler: result.Model, Hash: result.ModelHash}
+		// What a model made from noise alone stays so, however large.
+		m.Edited = r.About == "" || Parse(r.About).Fields["Denoising strength"] != ""
+	}
 	if i < len(result.Images) {
 		size := result.Images[i].Rect.Size()
 		m.Width, m.Height = size.X, size.Y
@@ -101,6 +130,9 @@ func MetaOf(result *pipeline.Result, i int, labels Labels, version string) Meta 
 // String is the text of the `parameters` chunk in A1111's form: the prompt, the negative prompt on a line of its own if
 // there is one, and a last line of comma-separated "Key: value".
 func (m Meta) String() string {
+	if m.Upscaled != nil {
+		return m.upscaled()
+	}
 	var b strings.Builder
 	b.WriteString(m.Prompt)
 	if m.Negative != "" {

@@ -60,6 +60,9 @@ func whole(m *catalog.Model) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	if m.Upscaler != nil && !m.UNet.Here() {
+		return fmt.Errorf("the model %s enlarges pictures and makes none: use it with upscale, and choose a whole model here", m.Name)
+	}
 	return fmt.Errorf("the model %s makes no pictures by itself: it has no %s; choose a whole model", m.Name, strings.Join(missing, " and no "))
 }
 

@@ -41,6 +41,9 @@ type Request struct {
 
 	Controls []Control // pictures that the new one follows
 
+	Upscaler string // the path of what enlarges Init to Width × Height, in place of making a picture, for whoever opens it; Run does not read it
+	About    string // with Upscaler: what Init says of how it was made ("parameters"), which the enlarged picture goes on saying
+
 	Latents []float32   // first noise, unit variance, B C H W; nil draws it from Seed
 	Noises  [][]float32 // of one picture: all further noise in order of use, in place of what Seed draws
 	Answers [][]float32 // of one picture: what the denoiser is taken to answer at every call, guidance included; nil asks it
@@ -64,8 +67,8 @@ type Tracer func(name string, shape []int, data []float32)
 
 // Progress is a snapshot of a running job. Images in it are never written to again.
 type Progress struct {
-	Phase       string        // "load", "text", "denoise", "decode", "upscale"
-	Step, Steps int           // finished and planned denoising steps (model evaluations for multi-stage samplers count as their step)
+	Phase       string        // "load", "text", "denoise", "decode", "upscale"; "tile" while a given picture is enlarged
+	Step, Steps int           // finished and planned denoising steps (model evaluations for multi-stage samplers count as their step), or tiles
 	Elapsed     time.Duration // since the job started
 	Left        time.Duration // estimate; 0 while unknown
 	Preview     *image.NRGBA  // the picture forming, at latent or decoded size; nil where unchanged

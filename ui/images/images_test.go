@@ -28,14 +28,15 @@ import (
 
 // engine answers requests under the test's control.
 type engine struct {
-	ready    chan struct{}
-	models   []pipeline.ModelInfo
-	adapters []studio.Named
-	controls []studio.ControlNet
-	vaes     map[string][]studio.Named
-	steps    chan struct{} // one token lets a job do one step; closed: all at once
-	mu       sync.Mutex
-	asked    []pipeline.Request
+	ready     chan struct{}
+	models    []pipeline.ModelInfo
+	adapters  []studio.Named
+	controls  []studio.ControlNet
+	vaes      map[string][]studio.Named
+	upscalers []studio.Named
+	steps     chan struct{} // one token lets a job do one step; closed: all at once
+	mu        sync.Mutex
+	asked     []pipeline.Request
 }
 
 func (e *engine) Ready() <-chan struct{}       { return e.ready }
@@ -64,9 +65,7 @@ func (e *engine) Adapters() []studio.Named         { return e.adapters }
 func (e *engine) SetEntries([]modelstore.Entry)    {}
 func (e *engine) NameOf(string) (string, bool)     { return "", false }
 func (e *engine) VAEs(model string) []studio.Named { return e.vaes[model] }
-func (e *engine) ControlNets() []studio.ControlNet {
-	return e.controls
-}
+func (e *engine) ControlNets() []studio.ControlNet { return e.controls }
 
 func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request, say func(pipeline.Progress)) (*pipeline.Result, error) {
 	e.mu.Lock()
@@ -74,6 +73,9 @@ func (e *engine) Generate(ctx context.Context, model string, r pipeline.Request,
 	e.mu.Unlock()
 	if strings.HasPrefix(r.Prompt, "fail") {
 		return nil, errors.New("the device ran out of memory; try a smaller size")
+	}
+	if r.Upscaler != "" {
+		return e.enlarge(ctx, r, say)
 	}
 	for i := 1; i <= r.Steps; i++ {
 		select {

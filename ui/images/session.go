@@ -45,6 +45,7 @@ type session struct {
 	onReuse  func(m *made, what reuse)
 	onSave   func(m *made, path string, replace bool) // saves under a name that the person gave
 	onStart  func(*made)                              // makes the next pictures from this one
+	onLarger func()                                   // enlarges the chosen one
 	onBrowse func(start string, done func(folder string))
 	folder   func() string
 
@@ -56,6 +57,7 @@ type session struct {
 	file     *kit.Label
 	actions  *fyne.Container
 	saveAs   *fyne.Container
+	enlarge  *enlarge
 	saveName *kit.Field
 	details  *fyne.Container
 	hint     *kit.Paragraph
@@ -92,7 +94,7 @@ func newSession(tips *kit.Tips, openFolder func()) *session {
 	s.file = kit.NewLine("", kit.Caption, kit.Secondary, 60)
 	s.buildActions(tips)
 	s.details = kit.Column(kit.Gap,
-		kit.Column(2, s.seed, s.facts, s.file), s.prompt, container.NewStack(s.actions, s.saveAs))
+		kit.Column(2, s.seed, s.facts, s.file), s.prompt, container.NewStack(s.actions, s.saveAs, s.enlarge.content))
 	s.details.Hide()
 	line := kit.NewBacking(kit.Line)
 	s.hint = kit.NewParagraph("Every picture you make is saved and appears here.", kit.Caption, kit.Secondary, 3)
@@ -101,27 +103,31 @@ func newSession(tips *kit.Tips, openFolder func()) *session {
 	return s
 }
 
+// small is a button of the session's column.
+func small(tips *kit.Tips, text string, tip kit.Tip, do func()) *kit.Button {
+	b := kit.NewButton(tips, text, kit.Plain, tip, do)
+	b.Height, b.TextSize = 26, kit.Caption
+	return b
+}
+
 func (s *session) buildActions(tips *kit.Tips) {
-	small := func(text string, tip kit.Tip, do func()) *kit.Button {
-		b := kit.NewButton(tips, text, kit.Plain, tip, do)
-		b.Height, b.TextSize = 26, kit.Caption
-		return b
-	}
 	do := func(what reuse) func() { return func() { s.reuse(what) } }
 	s.actions = kit.Column(kit.Tight,
 		kit.Row(kit.Gap, 1, kit.NewLabel("Reuse", kit.Caption, kit.Secondary), kit.Equal(kit.Tight,
-			small("Seed", kit.Tip{Name: "Reuse seed", Key: "S", Text: "Put this picture's seed into the form."}, do(reuseSeed)),
-			small("Prompt", kit.Tip{Name: "Reuse prompt", Key: "P", Text: "Put this picture's prompts into the form."}, do(reusePrompt)),
-			small("All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll)))),
-		kit.Equal(kit.Tight,
-			small("Use as start", kit.Tip{Name: "Use as start", Text: "Make the next pictures from this one instead of from noise alone."}, func() {
+			small(tips, "Seed", kit.Tip{Name: "Reuse seed", Key: "S", Text: "Put this picture's seed into the form."}, do(reuseSeed)),
+			small(tips, "Prompt", kit.Tip{Name: "Reuse prompt", Key: "P", Text: "Put this picture's prompts into the form."}, do(reusePrompt)),
+			small(tips, "All", kit.Tip{Name: "Reuse all", Key: "A", Text: "Put everything that made this picture into the form."}, do(reuseAll)))),
+		kit.Row(kit.Tight, 0,
+			small(tips, "Use as start", kit.Tip{Name: "Use as start", Text: "Make the next pictures from this one instead of from noise alone."}, func() {
 				if m := s.chosen(); m != nil {
 					s.onStart(m)
 				}
 			}),
-			small("Save as…", kit.Tip{Name: "Save as", Text: "Save another copy under a name of your own."}, s.askName)))
+			small(tips, "Upscale…", kit.Tip{Name: "Upscale", Text: "Make this picture larger, with more detail than stretching gives it."}, func() { s.turn(s.enlarge.content) }),
+			small(tips, "Save as…", kit.Tip{Name: "Save as", Text: "Save another copy under a name of your own."}, s.askName)))
+	s.enlarge = newEnlarge(tips, func() { s.onLarger() }, s.back)
 	s.saveName = kit.NewField(tips, "/folder/name.png", 60, kit.Tip{Name: "Save as", Key: "Return saves, Esc closes", Text: "The whole path of the new file; it ends in .png."})
-	s.saveName.OnCancel = func() bool { s.closeSave(); return true }
+	s.saveName.OnCancel = func() bool { s.back(); return true }
 	s.saveName.OnEnter = func(string) { s.save(false) }
 	browse := kit.NewIconButton(tips, kit.IconFolder, kit.Tip{Name: "Choose a folder", Text: "Pick the folder for the copy."}, func() {
 		s.onBrowse(filepath.Dir(s.saveName.Text()), func(folder string) {
@@ -130,8 +136,8 @@ func (s *session) buildActions(tips *kit.Tips) {
 	})
 	browse.Height = 26
 	s.saveAs = kit.Column(kit.Tight, s.saveName, kit.Row(kit.Tight, 0,
-		small("Save", kit.Tip{Key: "Return", Text: "Save the copy. Nothing is overwritten without asking."}, func() { s.save(false) }),
-		browse, small("Close", kit.Tip{Key: "Esc", Text: "Close without saving."}, s.closeSave)))
+		small(tips, "Save", kit.Tip{Key: "Return", Text: "Save the copy. Nothing is overwritten without asking."}, func() { s.save(false) }),
+		browse, small(tips, "Close", kit.Tip{Key: "Esc", Text: "Close without saving."}, s.back)))
 	s.saveAs.Hide()
 }
 
@@ -201,7 +207,7 @@ func (s *session) choose(index int) {
 	if index < 0 || index >= len(s.pictures) {
 		return
 	}
-	s.closeSave()
+	s.back()
 	s.selected = index
 	s.refresh()
 	s.strip.show(index)
@@ -227,7 +233,9 @@ func (s *session) refresh() {
 	size := m.image.Rect.Size()
 	s.seed.Set("Seed "+strconv.FormatUint(m.seed, 10), kit.Text)
 	facts := []string{fmt.Sprintf("%d × %d", size.X, size.Y), fmt.Sprintf("%.1f s", m.seconds)}
-	if m.request.Steps > 1 {
+	if m.meta.Upscaled != nil {
+		facts = slices.Insert(facts, 1, "enlarged")
+	} else if m.request.Steps > 1 {
 		facts = slices.Insert(facts, 1, fmt.Sprintf("%d steps", m.request.Steps))
 	}
 	s.facts.Set(strings.Join(facts, " · "), kit.Secondary)
@@ -255,19 +263,27 @@ func (s *session) askName() {
 		folder = home
 	}
 	s.saveName.SetText(filepath.Join(folder, name))
-	s.actions.Hide()
-	s.saveAs.Show()
-	s.content.Refresh()
+	s.turn(s.saveAs)
 	s.saveName.Focus()
 	s.saveName.CaretToEnd()
 }
 
-func (s *session) closeSave() {
-	if s.saveAs.Visible() {
+// turn shows the rows of an action, or, for the actions themselves, what there is to do.
+func (s *session) turn(to *fyne.Container) {
+	for _, c := range []*fyne.Container{s.actions, s.saveAs, s.enlarge.content} {
+		show(c, c == to)
+	}
+	s.content.Refresh()
+}
+
+// asking tells whether the rows of an action show.
+func (s *session) asking() bool { return !s.actions.Visible() }
+
+// back closes the rows of an action.
+func (s *session) back() {
+	if s.asking() {
 		s.saveName.Unfocus()
-		s.saveAs.Hide()
-		s.actions.Show()
-		s.content.Refresh()
+		s.turn(s.actions)
 	}
 }
 

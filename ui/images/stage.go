@@ -223,7 +223,7 @@ func share(p pipeline.Progress) float64 {
 		done = float64(p.Step) / float64(p.Steps)
 	}
 	switch p.Phase {
-	case "denoise":
+	case "denoise", "tile":
 		return before + steps*done
 	case "decode":
 		return before + steps
@@ -251,6 +251,8 @@ func describe(p pipeline.Progress, batch int) string {
 	}
 	if p.Phase == "denoise" {
 		parts = append(parts, fmt.Sprintf("Step %d of %d", step, steps))
+	} else if p.Phase == "tile" {
+		parts = append(parts, fmt.Sprintf("Enlarging · %d of %d tiles", step, steps))
 	} else if word, ok := phases[p.Phase]; ok {
 		parts = append(parts, word)
 	} else {

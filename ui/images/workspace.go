@@ -65,6 +65,7 @@ func New(config Config) *Workspace {
 	w.session.onReuse = w.reuse
 	w.session.onSave = w.saveAs
 	w.session.onBrowse = config.Browse
+	w.session.onLarger = w.upscale
 	w.session.folder = config.Library.Folder
 	w.form.onOpen = w.openModel
 	w.wire(w.form.begin.from, w.began)
@@ -169,8 +170,8 @@ func (w *Workspace) Cancel() { w.config.Queue.CancelCurrent() }
 // Escape stops or closes the nearest thing.
 func (w *Workspace) Escape() {
 	switch {
-	case w.session.saveAs.Visible():
-		w.session.closeSave()
+	case w.session.asking():
+		w.session.back()
 	case w.config.Queue.CancelCurrent():
 	case w.form.begin.brush.on:
 		w.stopPainting()
@@ -228,7 +229,7 @@ func (w *Workspace) History(by int) {
 // TogglePanel shows or hides the session column.
 func (w *Workspace) TogglePanel() {
 	hidden := !w.columns.RightHidden()
-	w.session.closeSave()
+	w.session.back()
 	w.columns.HideRight(hidden)
 	w.stage.panel.Bright = !hidden
 	w.stage.panel.Refresh()
@@ -399,6 +400,7 @@ func (w *Workspace) ModelsChanged() {
 	w.form.listAdapters()
 	w.form.offerParts()
 	w.form.content.Refresh()
+	w.offerUpscalers()
 }
 
 func (w *Workspace) chooseModel(name string) {
@@ -547,7 +549,7 @@ func (w *Workspace) saveAs(m *made, path string, replace bool) {
 				}
 				w.stage.notice.Dismiss()
 				w.config.Saved("Saved as " + path)
-				w.session.closeSave()
+				w.session.back()
 				w.session.refresh()
 			case exists(err):
 				w.stage.tell(true, kit.Sentence(err), "Replace", func() { w.saveAs(m, path, true) })

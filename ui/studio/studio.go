@@ -39,7 +39,7 @@ type Studio interface {
 	// OpenModel opens a model of that list and says what it wants; before Ready it waits.
 	OpenModel(ctx context.Context, name string) (pipeline.ModelInfo, error)
 	// SetEntries says what the model manager knows: Models then lists those of it that make pictures, prompts find its adapters and
-	// learned words, and ControlNets its ControlNets. It reads their headers, so it is called off the main thread.
+	// learned words, and ControlNets and Upscalers its networks of these kinds. It reads their headers, so it is called off the main thread.
 	SetEntries(entries []modelstore.Entry)
 	// Adapters lists what prompts can name: the words that are put into one (ID), and how a list calls it.
 	Adapters() []Named
@@ -47,13 +47,15 @@ type Studio interface {
 	ControlNets() []ControlNet
 	// VAEs lists the autoencoders that a model can have in place of its own: their paths, which a request's VAE carries, and labels.
 	VAEs(model string) []Named
+	// Upscalers lists what can enlarge pictures: their paths, which a request's Upscaler carries, and labels.
+	Upscalers() []Named
 	// NameOf is the name under which Models lists the model of a path.
 	NameOf(path string) (string, bool)
 	Samplers() []Named
 	Schedules() []Named
 	SchedulesFor(sampler string) []Named // those of Schedules that a sampler takes, in the same order; never empty
 	Device() DeviceStatus                // meaningful after Ready
-	// Generate makes the pictures of one request; before Ready it waits. It returns soon after ctx ends.
+	// Generate makes the pictures of one request, or enlarges the one that a request with an Upscaler brings, whatever the model; before Ready it waits. It returns soon after ctx ends.
 	Generate(ctx context.Context, model string, req pipeline.Request, progress func(pipeline.Progress)) (*pipeline.Result, error)
 }
 
