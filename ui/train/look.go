@@ -25,7 +25,7 @@ const (
 )
 
 // lookAt opens a set, checks it and draws the sheet. It runs off the main thread.
-func lookAt(ctx context.Context, path string, r training.Recipe, progress func(done, total int)) (*look, error) {
+func lookAt(ctx context.Context, path string, r training.Recipe, progress func(step dataset.Step, done, total int)) (*look, error) {
 	set, err := dataset.Open(path, dataset.Options{})
 	if err != nil {
 		return nil, err
