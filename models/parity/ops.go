@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"atelier/compute"
@@ -175,13 +177,10 @@ func build(f fixture, in operands) []*compute.Tensor {
 	if y := buildLoss(f, in); y != nil {
 		return []*compute.Tensor{y}
 	}
-	switch f.Op {
-	case "lstm_cell":
-		return cell(rnn.LSTM, in)
-	case "gru_cell":
-		return cell(rnn.GRU, in)
-	case "rnn_tanh_cell":
-		return cell(rnn.Tanh, in)
+	for prefix, kind := range map[string]rnn.Kind{"lstm_cell": rnn.LSTM, "gru_cell": rnn.GRU, "rnn_tanh_cell": rnn.Tanh} {
+		if strings.HasPrefix(f.Op, prefix) {
+			return cell(kind, in)
+		}
 	}
 	return []*compute.Tensor{buildOther(f, in)}
 }
@@ -240,13 +239,47 @@ func buildLayer(f fixture, in operands) *compute.Tensor {
 	return nil
 }
 
+// setting finds the letters and numbers by which the names of ops tell their settings, such as k3s2p1.
+var setting = regexp.MustCompile(`([a-z]*)(\d+)`)
+
+// numbersInName are all numbers in an op's name, in order.
+func (f *fixture) numbersInName() (list []int) {
+	for _, m := range setting.FindAllStringSubmatch(f.Op, -1) {
+		n, _ := strconv.Atoi(m[2])
+		list = append(list, n)
+	}
+	return list
+}
+
+// factor is the last number in an op's name.
+func (f *fixture) factor() int {
+	all := f.numbersInName()
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1]
+}
+
+// window is a pool's kernel k, stride s and padding p, as its name tells: the stride is the kernel where there is none.
+func (f *fixture) window() (o compute.PoolOpts) {
+	for _, m := range setting.FindAllStringSubmatch(f.Op, -1) {
+		n, _ := strconv.Atoi(m[2])
+		switch both := [2]int{n, n}; m[1] {
+		case "k":
+			o.Kernel, o.Stride = both, both
+		case "s":
+			o.Stride = both
+		case "p":
+			o.Pad = both
+		}
+	}
+	return o
+}
+
 // buildPicture is resizing, pooling and padding.
 func buildPicture(f fixture, in operands) *compute.Tensor {
 	a, x := f.Attrs, in["x"]
 	corners, _ := a["align_corners"].(bool)
-	window := func(kernel, stride, pad int) compute.PoolOpts {
-		return compute.PoolOpts{Kernel: [2]int{kernel, kernel}, Stride: [2]int{stride, stride}, Pad: [2]int{pad, pad}}
-	}
 	var h, w int
 	if x != nil && len(x.Shape()) == 4 {
 		h, w = 2*x.Dim(2), 2*x.Dim(3)
@@ -269,18 +302,20 @@ func buildPicture(f fixture, in operands) *compute.Tensor {
 		return first(compute.ResizeBicubic(last(x), h, w, corners))
 	case is("downsample_bilinear_antialias"):
 		return first(compute.ResizeAntialias(last(x), h, w))
-	case is("avg_pool2d_k2"):
-		return first(compute.AvgPool2D(last(x), window(2, 2, 0)))
-	case is("avg_pool2d_k3s2p1"):
-		return first(compute.AvgPool2D(last(x), window(3, 2, 1)))
-	case is("max_pool2d_k2"):
-		return first(compute.MaxPool2D(last(x), window(2, 2, 0)))
-	case is("adaptive_avg_pool2d_3x2"):
-		return first(compute.AdaptiveAvgPool2D(last(x), 3, 2))
+	case is("avg_pool2d"):
+		return first(compute.AvgPool2D(last(x), f.window()))
+	case is("max_pool2d"):
+		return first(compute.MaxPool2D(last(x), f.window()))
+	case is("adaptive_avg_pool2d"):
+		size := f.numbersInName()
+		if len(size) < 2 {
+			return nil
+		}
+		return first(compute.AdaptiveAvgPool2D(last(x), size[len(size)-2], size[len(size)-1]))
 	case is("pixel_shuffle"):
-		return first(compute.PixelShuffle(last(x), 2))
+		return first(compute.PixelShuffle(last(x), f.factor()))
 	case is("pixel_unshuffle"):
-		return first(compute.PixelUnshuffle(last(x), 2))
+		return first(compute.PixelUnshuffle(last(x), f.factor()))
 	case is("reflect_pad1d"):
 		p := a.numbers("pad", 2, 0)
 		return compute.PadReflect(x, 2, p[0], p[1])
@@ -296,20 +331,21 @@ func buildPicture(f fixture, in operands) *compute.Tensor {
 
 func buildLoss(f fixture, in operands) *compute.Tensor {
 	a, x, t := f.Attrs, in["x"], in["t"]
-	switch f.Op {
-	case "cross_entropy_ignore", "cross_entropy_smooth":
+	is := func(prefix string) bool { return strings.HasPrefix(f.Op, prefix) }
+	switch {
+	case is("cross_entropy"):
 		return nn.CrossEntropy(x, targets(a, x.Graph()), a.number("label_smoothing", 0))
-	case "mse":
+	case is("mse"):
 		return nn.MSE(x, t)
-	case "l1":
+	case is("l1"):
 		return nn.L1(x, t)
-	case "smooth_l1":
+	case is("smooth_l1"):
 		return nn.SmoothL1(x, t, 1)
-	case "huber_d05":
+	case is("huber"):
 		return nn.Huber(x, t, a.number("delta", 1))
-	case "bce_with_logits":
+	case is("bce_with_logits"):
 		return nn.BCEWithLogits(x, t)
-	case "kl_normal":
+	case is("kl_normal"):
 		return nn.KLNormal(in["mean"], in["logvar"])
 	}
 	return nil
@@ -317,29 +353,30 @@ func buildLoss(f fixture, in operands) *compute.Tensor {
 
 func buildOther(f fixture, in operands) *compute.Tensor {
 	x := in["x"]
-	switch f.Op {
-	case "softmax_last", "softmax_huge":
+	is := func(prefix string) bool { return strings.HasPrefix(f.Op, prefix) }
+	switch {
+	case is("softmax"):
 		return compute.Softmax(x)
-	case "log_softmax":
+	case is("log_softmax"):
 		return compute.LogSoftmax(x)
-	case "embedding_repeated":
+	case is("embedding"):
 		return compute.Embedding(in["w"], in["ids"])
-	case "cumsum":
+	case is("cumsum"):
 		return compute.CumSum(x, -1)
-	case "mean_dims":
+	case is("mean_dims"):
 		return compute.Mean(x, false, 2, 3)
-	case "var_unbiased":
+	case is("var_unbiased"):
 		return compute.Variance(x, true, false, -1)
-	case "l2_normalize":
+	case is("l2_normalize"):
 		return compute.L2Normalize(x, -1, 1e-12)
-	case "rope_half":
+	case is("rope_half"):
 		return compute.RotaryHalf(x, in["c"], in["s"])
-	case "straight_through_quantise":
+	case is("straight_through_quantise"):
 		quantised := compute.Affine(compute.Round(compute.Affine(x, 4, 0)), 0.25, 0)
 		return compute.Add(x, compute.Detach(compute.Sub(quantised, x)))
-	case "broadcast_mul_add":
+	case is("broadcast_mul_add"):
 		return compute.Add(compute.Mul(in["a"], in["b"]), in["c"])
-	case "permute_reshape_slice_cat":
+	case is("permute_reshape_slice_cat"):
 		a := in["a"]
 		flat := compute.Reshape(compute.Permute(a, 0, 2, 1), a.Dim(0), -1)
 		return compute.Concat(1, compute.Slice(flat, 1, 1, 9), in["b"])
