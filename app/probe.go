@@ -18,7 +18,7 @@ import (
 
 // probeCmd writes numbers to compare with another engine's.
 type probeCmd struct {
-	Part     probePartCmd     `cmd:"" default:"withargs" hidden:"" help:"Run one part of a model on given tensors."`
+	Part     probePartCmd     `cmd:"" default:"withargs" help:"Run one part of a model on given tensors."`
 	Train    probeTrainCmd    `cmd:"" help:"Train a network on given batches; write the first gradients and the parameters at the end."`
 	Ops      probeOpsCmd      `cmd:"" help:"Compute the results and gradients of single ops."`
 	RNN      probeRNNCmd      `cmd:"" name:"rnn" help:"Compute the outputs and gradients of a recurrent network."`
