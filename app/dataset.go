@@ -74,14 +74,14 @@ func (c *datasetCmd) Run(ctx context.Context) error {
 }
 
 // progress rewrites one line on a terminal; anywhere else it is nil.
-func (c *datasetCmd) progress() func(done, total int) {
+func (c *datasetCmd) progress() func(step dataset.Step, done, total int) {
 	bar := newProgressBar(c.JSON)
 	if bar.out == nil {
 		return nil
 	}
-	return func(done, total int) {
+	return func(step dataset.Step, done, total int) {
 		bar.shown = done < total
-		fmt.Fprintf(bar.out, "\r\x1b[Kpictures %d/%d", done, total)
+		fmt.Fprintf(bar.out, "\r\x1b[K%s %d/%d pictures", step, done, total)
 		if done == total {
 			fmt.Fprint(bar.out, "\r\x1b[K")
 		}

@@ -24,6 +24,7 @@ var floors = []struct {
 	{"ui/*", 5, true},
 	{"app/*", 4, true},
 	{"models/pipeline", 3, false},
+	{"models/parity", 3, false},
 	{"models/catalog", 2, true}, // the one model package that may know every family
 	{"models/nn", 1, true},      // reads checkpoints
 	{"models/ldm", 1, true},     // reads checkpoints

@@ -180,7 +180,7 @@ func (c *modelsSearchCmd) Run(ctx context.Context) error {
 }
 
 type modelsInfoCmd struct {
-	Name string `arg:"" help:"Name or path of a model."`
+	Name string `arg:"" help:"Name of a model, or the path of any file or folder."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
@@ -191,6 +191,9 @@ func (c *modelsInfoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	e, err := s.Find(c.Name)
+	if _, notThere := os.Lstat(c.Name); err != nil && notThere == nil { // a path that no folder leads to
+		e, err = s.Look(c.Name)
+	}
 	if err != nil {
 		return err
 	}
@@ -229,6 +232,9 @@ func (c *modelsInfoCmd) Run(ctx context.Context) error {
 	row("Base model", e.Base)
 	row("Trigger words", strings.Join(e.Triggers, ", "))
 	row("Tags", strings.Join(e.Tags, ", "))
+	for _, f := range e.Facts {
+		row(f.Name, f.Value)
+	}
 	row("Thumbnail", e.Thumbnail)
 	row("SHA-256", e.SHA256)
 	row("Hash", e.Short)

@@ -16,7 +16,16 @@ import (
 	"atelier/models/pipeline"
 )
 
+// probeCmd writes numbers to compare with another engine's.
 type probeCmd struct {
+	Part     probePartCmd     `cmd:"" default:"withargs" help:"Run one part of a model on given tensors."`
+	Train    probeTrainCmd    `cmd:"" help:"Train a network on given batches; write the first gradients and the parameters at the end."`
+	Ops      probeOpsCmd      `cmd:"" help:"Compute the results and gradients of single ops."`
+	RNN      probeRNNCmd      `cmd:"" name:"rnn" help:"Compute the outputs and gradients of a recurrent network."`
+	Schedule probeScheduleCmd `cmd:"" help:"Print what a schedule multiplies the learning rate by at each step."`
+}
+
+type probePartCmd struct {
 	Model       string `arg:"" help:"The built-in model (sticker), a model folder, or a file: a checkpoint, one network, an upscaler."`
 	Component   string `arg:"" help:"text_encoder, text_encoder_2, unet, controlnet, vae.encode, vae.decode, taesd.encode, taesd.decode or upscaler."`
 	In          string `required:"" placeholder:"FILE" help:"Inputs, a safetensors file: names and layouts (B C H W, f32) of the component."`
@@ -30,7 +39,7 @@ type probeCmd struct {
 }
 
 // Run computes the component and writes its outputs.
-func (c *probeCmd) Run(ctx context.Context) error {
+func (c *probePartCmd) Run(ctx context.Context) error {
 	if err := library.CheckFolder(filepath.Dir(c.Out)); err != nil {
 		return err
 	}

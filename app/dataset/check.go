@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math/bits"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,8 +19,17 @@ type CheckOptions struct {
 	Buckets   BucketOptions // the sizes to train at
 	MaxAspect float64       // longer side over shorter; 0 means 2
 	NearBits  int           // bits of 64 in which perceptual hashes of near duplicates may differ; 0 means 8, below 0 finds none
-	Progress  func(done, total int)
+	Progress  func(step Step, done, total int)
 }
+
+// Step is what a check is at.
+type Step string
+
+// The steps of a check: first each picture is looked at, then it is compared with others.
+const (
+	Looking   Step = "looked at"
+	Comparing Step = "compared"
+)
 
 const (
 	defaultMaxAspect = 2
@@ -58,7 +66,13 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	broken, err := d.measureAll(ctx, o.Progress)
+	progress := func(step Step) func(done, total int) {
+		if o.Progress == nil {
+			return nil
+		}
+		return func(done, total int) { o.Progress(step, done, total) }
+	}
+	broken, err := d.measureAll(ctx, progress(Looking))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +95,7 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 		}
 	}
 	if _, grouped := d.groups(r.usable); !grouped { // letters of one name look alike, as they should
-		near, err := d.near(ctx, r.usable, o.NearBits)
+		near, err := d.near(ctx, r.usable, o.NearBits, progress(Comparing))
 		if err != nil {
 			return nil, err
 		}
@@ -288,42 +302,6 @@ func isWide(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai)
 	})
-}
-
-// pair is two items that look alike.
-type pair struct {
-	first, second int
-	mirrored      bool
-}
-
-// near finds the pairs of near duplicates among the given items.
-func (d *Dataset) near(ctx context.Context, among []int, most int) ([]pair, error) {
-	var pairs []pair
-	if most < 0 {
-		return nil, nil
-	}
-	looks := make([]*measure, len(among))
-	for n, i := range among {
-		looks[n] = d.Items[i].look.Load()
-	}
-	for n, b := range looks {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if b.flat {
-			continue // no shape to go by
-		}
-		for k, a := range looks[:n] {
-			switch {
-			case a.flat:
-			case bits.OnesCount64(a.hash^b.hash) <= most && thumbDistance(a, b, false) <= nearThumb:
-				pairs = append(pairs, pair{among[k], among[n], false})
-			case bits.OnesCount64(a.hash^b.mirrored) <= most && thumbDistance(a, b, true) <= nearThumb:
-				pairs = append(pairs, pair{among[k], among[n], true})
-			}
-		}
-	}
-	return pairs, nil
 }
 
 // nearFindings is a finding for every picture that looks like earlier ones.

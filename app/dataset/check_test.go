@@ -184,9 +184,9 @@ func TestCheckStops(t *testing.T) {
 	if _, err := d.Check(ctx, CheckOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	told := 0
-	if _, err := d.Check(t.Context(), CheckOptions{Progress: func(done, total int) { told = 10*done + total }}); err != nil || told != 11 {
-		t.Errorf("%v, progress %d", err, told)
+	told := map[Step]int{}
+	if _, err := d.Check(t.Context(), CheckOptions{Progress: func(step Step, done, total int) { told[step] = 10*done + total }}); err != nil || told[Looking] != 11 || told[Comparing] != 11 {
+		t.Errorf("%v, progress %v", err, told)
 	}
 }
 

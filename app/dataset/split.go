@@ -126,7 +126,7 @@ func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
 	pairs, grouped := d.groups(readable)
 	if !grouped {
 		var err error
-		if pairs, err = d.near(ctx, readable, defaultNearBits); err != nil {
+		if pairs, err = d.near(ctx, readable, defaultNearBits, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -25,7 +25,8 @@ type cache struct {
 // cached is a model with the state of its files when it was looked at.
 type cached struct {
 	Stamp   string `json:"stamp"`
-	Weights string `json:"weights"` // the part of the stamp without what lies beside the model
+	Weights string `json:"weights"`        // the part of the stamp without what lies beside the model
+	Away    bool   `json:"away,omitempty"` // with its folder, as when a disk is unplugged
 	Entry
 }
 
@@ -67,15 +68,19 @@ func (c *cache) write(path string) error {
 	return disk.Replace(path, data, 0o600)
 }
 
-// prune drops what a scan did not find.
+// prune drops what a scan did not find. What is missing together with all else in its folder is only away: its hashes, which may have taken
+// an hour, are kept for when the disk is back.
 func (c *cache) prune(found []candidate) {
 	keep := make(map[string]bool, len(found))
 	for _, f := range found {
 		keep[f.path] = true
 	}
-	for path := range c.Models {
-		if !keep[path] {
+	for path, m := range c.Models {
+		switch m.Away = !keep[path]; {
+		case m.Away && len(dirNames(filepath.Dir(path))) > 0:
 			delete(c.Models, path)
+		default:
+			c.Models[path] = m
 		}
 	}
 }

@@ -38,6 +38,9 @@ func (c *Card) fill(other Card) {
 	if len(c.Tags) == 0 {
 		c.Tags = other.Tags
 	}
+	if len(c.Facts) == 0 {
+		c.Facts = other.Facts
+	}
 }
 
 // short keeps a text from the outside to what a list can show.
@@ -61,6 +64,13 @@ func split(s string) []string {
 	return out
 }
 
+// specFacts are the keys of the specification that a person choosing a model wants to know and that have no place of their own.
+var specFacts = []struct{ key, name string }{
+	{"resolution", "Resolution"}, {"prediction_type", "Prediction"}, {"usage_hint", "How to use it"}, {"preprocessor", "Preprocessor"},
+	{"is_negative_embedding", "For the negative prompt"}, {"encoder_layer", "Layer of the text encoder"}, {"timestep_range", "Timesteps"},
+	{"merged_from", "Merged from"}, {"date", "Date"}, {"architecture", "Architecture"}, {"implementation", "Implementation"},
+}
+
 // metadata takes what the file says of itself: the "modelspec." of Stability AI's specification, the "ss_" of kohya's trainer.
 func (e *Entry) metadata(m map[string]string) {
 	c := Card{
@@ -71,9 +81,12 @@ func (e *Entry) metadata(m map[string]string) {
 	if m["modelspec.thumbnail"] != "" {
 		c.Thumbnail = inTheFile
 	}
-	if c.Title == "" {
-		c.Title = m["ss_output_name"]
+	for _, f := range specFacts {
+		if v := short(m["modelspec."+f.key]); v != "" {
+			c.Facts = append(c.Facts, Fact{f.name, v})
+		}
 	}
+	c.fill(Card{Title: m["ss_output_name"], Description: m["ss_training_comment"]})
 	if len(c.Triggers) == 0 {
 		c.Triggers = frequentTags(m["ss_tag_frequency"])
 	}
@@ -219,13 +232,45 @@ func plainText(s string) string {
 	return strings.NewReplacer("&nbsp;", " ", "&amp;", "&", "&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#39;", "'").Replace(b.String())
 }
 
-// readmeCard reads the YAML at the head of a repository's README.
+// ownCard reads the model card that training here writes: its name, and the list before its sections.
+func ownCard(data []byte) Card {
+	const title, unknown = "# Model card: ", "not stated"
+	var c Card
+	plain := strings.NewReplacer(`\\`, `\`, `\`, "")
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if value = plain.Replace(value); value == unknown {
+			continue
+		}
+		switch key + ": " {
+		case title:
+			c.Title = value
+		case "- Author: ":
+			c.Author = value
+		case "- Licence: ":
+			c.Licence, c.LicenceURL = licenceName(value), licenceURL(value)
+		case "- Trained from: ":
+			c.Base = value
+		case "- Date: ":
+			c.Facts = append(c.Facts, Fact{"Date", value})
+		}
+		if strings.HasPrefix(line, "## ") {
+			break
+		}
+	}
+	return c
+}
+
+// readmeCard reads the YAML at the head of a repository's README, or the model card of training here.
 func readmeCard(path string) Card {
 	data, err := readSmall(path)
 	if err != nil {
 		return Card{}
 	}
 	data = bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\ufeff")), []byte("\r\n"), []byte("\n"))
+	if bytes.HasPrefix(data, []byte("# Model card: ")) {
+		return ownCard(data)
+	}
 	body, ok := bytes.CutPrefix(data, []byte("---\n"))
 	head, _, closed := bytes.Cut(body, []byte("\n---"))
 	if !ok || !closed {

@@ -77,7 +77,14 @@ type Card struct {
 	Triggers    []string `json:"trigger_words,omitempty"`
 	Tags        []string `json:"tags,omitempty"`
 	Base        string   `json:"base_model,omitempty"`
+	Facts       []Fact   `json:"facts,omitempty"`     // further ones, in the order to show them
 	Thumbnail   string   `json:"thumbnail,omitempty"` // a picture file; "in the file" for one inside the model file
+}
+
+// Fact is what a file says of itself under a name.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Memory is how much a device will hold, in bytes, and how that is known.

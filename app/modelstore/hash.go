@@ -18,21 +18,22 @@ import (
 )
 
 // Hash gives the hashes of a model, which it reads whole unless they are known of this state of its files. Of a folder, they are those
-// of the denoiser's files in order. It takes minutes for large models: progress, which may be nil, is told the bytes read and all
+// of the denoiser's files, or the generator's, in order. It takes minutes for large models: progress, which may be nil, is told the bytes read and all
 // bytes.
 func (s *Store) Hash(ctx context.Context, path string, progress func(done, all int64)) (Hashes, error) {
 	e, err := s.Find(path)
 	if err != nil {
 		return Hashes{}, err
 	}
-	if e.SHA256 != "" {
-		return e.Hashes, nil
+	if h, known := s.hashesNow(e.Path); known {
+		return h, nil
 	}
 	s.hashing.Lock() // two at once would only make the disk's head jump
 	defer s.hashing.Unlock()
-	if e, err = s.Find(path); err != nil || e.SHA256 != "" { // done meanwhile
-		return e.Hashes, err
+	if h, known := s.hashesNow(e.Path); known { // done meanwhile
+		return h, nil
 	}
+	before := weightsAt(e.Path)
 	files, err := filesToHash(e)
 	if err != nil {
 		return Hashes{}, err
@@ -41,10 +42,32 @@ func (s *Store) Hash(ctx context.Context, path string, progress func(done, all i
 	if err != nil {
 		return Hashes{}, err
 	}
-	return h, s.keepHashes(e.Path, h)
+	if weightsAt(e.Path) != before {
+		return Hashes{}, fmt.Errorf("%s changed while it was read, so its hash would be of no file; hash it again", e.Path)
+	}
+	return h, s.keepHashes(e.Path, before, h)
 }
 
-func (s *Store) keepHashes(path string, h Hashes) error {
+// weightsAt is the state now of the files of the model at a path; "" where there is none.
+func weightsAt(path string) string {
+	c, err := candidateAt(path)
+	if err != nil {
+		return ""
+	}
+	return c.weights()
+}
+
+// hashesNow gives the hashes that are known of the files as they are now.
+func (s *Store) hashesNow(path string) (h Hashes, known bool) {
+	now := weightsAt(path) // before the lock, which the window waits for: it asks the disk
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.cache.Models[path]
+	return c.Hashes, c.SHA256 != "" && c.Weights == now
+}
+
+// keepHashes keeps what belongs to the files in the state weights; a scan that finds another one forgets it.
+func (s *Store) keepHashes(path, weights string, h Hashes) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.entries {
@@ -53,7 +76,7 @@ func (s *Store) keepHashes(path string, h Hashes) error {
 		}
 	}
 	if c, ok := s.cache.Models[path]; ok {
-		c.Hashes = h
+		c.Hashes, c.Weights = h, weights
 		s.cache.Models[path] = c
 	}
 	if err := s.cache.write(s.o.Cache); err != nil {
@@ -64,13 +87,10 @@ func (s *Store) keepHashes(path string, h Hashes) error {
 
 // Checked keeps the SHA-256 that a download was checked by, so that the file is not read again. Other files than models pass.
 func (s *Store) Checked(path, sha256 string) error {
-	s.mu.Lock()
-	c, known := s.cache.Models[path]
-	s.mu.Unlock()
-	if !known || c.SHA256 != "" || len(sha256) != 64 {
+	if _, known := s.hashesNow(path); known || len(sha256) != 64 {
 		return nil
 	}
-	return s.keepHashes(path, hashesOf(sha256))
+	return s.keepHashes(path, weightsAt(path), hashesOf(sha256))
 }
 
 func hashesOf(sha256 string) Hashes {
@@ -98,7 +118,7 @@ func filesToHash(e Entry) ([]string, error) {
 	dir, base := filepath.Split(e.Path)
 	if info.IsDir() {
 		fsys := os.DirFS(e.Path)
-		for _, part := range []string{"unet", "."} {
+		for _, part := range []string{"unet", "generator", "."} {
 			name, err := checkpoint.ComponentFile(fsys, part)
 			if err != nil {
 				continue

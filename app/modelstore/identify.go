@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,6 +44,15 @@ func (s *Store) identify(c candidate) Entry {
 		e.Title = repo // files of repositories often go by names that say nothing
 	}
 	return e
+}
+
+// Look says of any file or folder what it is, whether or not it is in a folder that is looked through.
+func (s *Store) Look(path string) (Entry, error) {
+	c, err := candidateAt(path)
+	if err != nil {
+		return Entry{}, err
+	}
+	return s.identify(c), nil
 }
 
 // source is where a model came from, as far as its folder tells: the repository, or LM Studio's publisher and model.
@@ -166,14 +176,21 @@ func (s *Store) inspect(e *Entry) {
 	e.Memory = Memory{Bytes: e.Size + activations, Basis: "an estimate: its weights and 2 GB for the picture"}
 }
 
-// misfit joins what is wrong with each network of one file, so that its tensors are listed once; other errors stay as they are.
-func misfit(err error, file string) error {
+// misfit joins what is wrong with each network of a model, so that its tensors are listed once, those of a folder with the folder of
+// their network, within that of the model; other errors stay as they are.
+func misfit(err error, model string) error {
 	all := &nn.Misfit{Label: "it"}
 	var take func(err error) bool
 	take = func(err error) bool {
 		if m, ok := err.(*nn.Misfit); ok {
-			all.Missing, all.Misshapen, all.Unused = append(all.Missing, m.Missing...), append(all.Misshapen, m.Misshapen...), append(all.Unused, m.Unused...)
-			return m.Label == file
+			named := func(list []string) (out []string) {
+				for _, n := range list {
+					out = append(out, path.Join(strings.TrimPrefix(path.Dir(m.Label)+"/", model+"/"), n))
+				}
+				return out
+			}
+			all.Missing, all.Misshapen, all.Unused = append(all.Missing, named(m.Missing)...), append(all.Misshapen, named(m.Misshapen)...), append(all.Unused, named(m.Unused)...)
+			return true
 		}
 		several, ok := err.(interface{ Unwrap() []error })
 		return ok && !slices.ContainsFunc(several.Unwrap(), func(one error) bool { return !take(one) })

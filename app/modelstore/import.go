@@ -89,11 +89,11 @@ func candidateAt(path string) (candidate, error) {
 	if err != nil {
 		return candidate{}, fmt.Errorf("%s cannot be read: %s", path, disk.Reason(err))
 	}
-	c := candidate{path: abs, real: abs, info: info, size: info.Size(), folder: info.IsDir(), link: Folder{Program: Plain, Path: filepath.Dir(abs)}}
+	c := candidate{path: abs, real: abs, info: info, folder: info.IsDir(), link: Folder{Program: Plain, Path: filepath.Dir(abs)}}
 	switch {
 	case c.folder:
 		c.beside, c.size = listingOf(abs, dirNames(abs)), folderSize(abs)
-		if !c.beside.has["model_index.json"] && !c.beside.has["config.json"] {
+		if !isWhole(abs, c.beside) && !c.beside.has["config.json"] {
 			return c, fmt.Errorf("%s is a folder, and no single model in the layout of diffusers: link it, or bring in the models in it", path)
 		}
 	case !info.Mode().IsRegular():
@@ -103,6 +103,7 @@ func candidateAt(path string) (candidate, error) {
 		if m := shardName.FindStringSubmatch(filepath.Base(abs)); m != nil && !c.beside.indexed[filepath.Base(abs)] {
 			c.shards = len(c.beside.parts[partKey(m)])
 		}
+		c.size = c.fileSizes()
 	}
 	return c, nil
 }

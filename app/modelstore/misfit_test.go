@@ -15,9 +15,14 @@ func TestTensorsOfOneFileAreListedOnce(t *testing.T) {
 	if got := misfit(both, "m.ckpt").Error(); got != want {
 		t.Errorf("%s", got)
 	}
-	for _, err := range []error{fmt.Errorf("%w. And %w", text, errors.New("its scheduler is not known")), fmt.Errorf("%w. And %w", text, &nn.Misfit{Label: "vae/m.ckpt", Missing: []string{"a"}})} {
+	for _, err := range []error{fmt.Errorf("%w. And %w", text, errors.New("its scheduler is not known"))} {
 		if got := misfit(err, "m.ckpt"); got != err {
 			t.Errorf("%v became %v", err, got)
 		}
+	}
+	folder := fmt.Errorf("%w. And %w", &nn.Misfit{Label: "m/unet/w.safetensors", Missing: []string{"a"}}, &nn.Misfit{Label: "m/vae/w.safetensors", Missing: []string{"a"}, Unused: []string{"b"}})
+	want = "it does not fit its configuration, which its config.json or its other tensors say: tensors missing: unet/a, vae/a; not part of this model: vae/b"
+	if got := misfit(folder, "m").Error(); got != want {
+		t.Errorf("%s", got)
 	}
 }

@@ -406,7 +406,7 @@ func (s *Store) Entries() []Entry {
 	if !s.scanned {
 		var list []Entry
 		for _, c := range s.cache.Models {
-			if !c.loose() {
+			if !c.loose() && !c.Away {
 				list = append(list, c.Entry)
 			}
 		}

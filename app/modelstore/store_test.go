@@ -3,11 +3,8 @@ package modelstore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -350,6 +347,7 @@ func TestOnlyWhatChangedIsOpened(t *testing.T) {
 		t.Errorf("after the cache was lost opened %d times", opened)
 	}
 	os.RemoveAll(model)
+	write(t, filepath.Join(filepath.Dir(model), "notes.txt"), []byte("the folder is still there"))
 	if gone, _ := scan(t, s); len(gone) != 0 || len(s.cache.Models) != 0 {
 		t.Errorf("after it was removed: %v", gone)
 	}
@@ -393,7 +391,7 @@ func TestBrokenModelsSayWhatIsWrong(t *testing.T) {
 		t.Errorf("%d entries, problems %v", len(entries), problems)
 	}
 	for name, want := range map[string][]string{
-		"broken": {"missing: conv_in.bias", "conv_out.bias is [1], not", "not part of this model: extra.weight"}, "short": {"outside the"}, "strange": {"no network that this program knows", "something.weight"},
+		"broken": {"missing: unet/conv_in.bias", "unet/conv_out.bias is [1], not", "not part of this model: unet/extra.weight"}, "short": {"outside the"}, "strange": {"no network that this program knows", "something.weight"},
 		"part": {"2 parts"},
 	} {
 		e := named(t, entries, name)
@@ -412,6 +410,7 @@ func TestCards(t *testing.T) {
 	shapes := map[string][]int{"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": {4, 768}, "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight": {320, 4}}
 	tensors(t, filepath.Join(dir, "spec.safetensors"), map[string]string{
 		"modelspec.title": "The Title", "modelspec.author": "Somebody", "modelspec.license": "mit", "modelspec.trigger_phrase": "ohwx, sks",
+		"modelspec.resolution": "768x768", "modelspec.prediction_type": "v", "modelspec.usage_hint": "use it\nwell", "modelspec.merged_from": "a, b", "modelspec.tags": "one, two", "modelspec.description": "What it is",
 		"modelspec.thumbnail": "data:image/png;base64," + base64.StdEncoding.EncodeToString(pic),
 	}, shapes)
 	tensors(t, filepath.Join(dir, "kohya.safetensors"), map[string]string{"ss_output_name": "out", "ss_tag_frequency": `{"10_cat": {"cat": 9, "sofa": 3}, "b": {"cat": 1}}`}, shapes)
@@ -427,6 +426,10 @@ func TestCards(t *testing.T) {
 	spec := named(t, entries, "spec")
 	if spec.Title != "The Title" || spec.Author != "Somebody" || spec.Licence != "MIT" || !slices.Equal(spec.Triggers, []string{"ohwx", "sks"}) || spec.Family != SD1 || spec.Params != 4*768+320*4 || spec.DType != "F32" {
 		t.Errorf("%+v", spec)
+	}
+	facts := []Fact{{"Resolution", "768x768"}, {"Prediction", "v"}, {"How to use it", "use it well"}, {"Merged from", "a, b"}}
+	if !slices.Equal(spec.Facts, facts) || !slices.Equal(spec.Tags, []string{"one", "two"}) || spec.Description != "What it is" {
+		t.Errorf("%+v", spec.Card)
 	}
 	if data, err := Thumbnail(spec); err != nil || !bytes.Equal(data, pic) {
 		t.Errorf("in the file: %q, %v", data, err)
@@ -475,50 +478,6 @@ func TestCards(t *testing.T) {
 	}
 }
 
-func TestHash(t *testing.T) {
-	s := newStore(t)
-	dir := t.TempDir()
-	path := put(t, "lora/kohya.safetensors", filepath.Join(dir, "x.safetensors"))
-	s.Link(dir)
-	scan(t, s)
-	data, _ := os.ReadFile(path)
-	sum := sha256.Sum256(data)
-	want := hex.EncodeToString(sum[:])
-	body := sha256.Sum256(data[8+binary.LittleEndian.Uint64(data):])
-	var last, all int64
-	h, err := s.Hash(context.Background(), "x", func(d, a int64) { last, all = d, a })
-	if err != nil || h.SHA256 != want || h.Short != want[:10] || h.AutoV2 != strings.ToUpper(want[:10]) || h.AutoV3 != strings.ToUpper(hex.EncodeToString(body[:])[:12]) {
-		t.Errorf("%+v, %v; want %s", h, err, want)
-	}
-	if last != int64(len(data)) || all != last {
-		t.Errorf("progress ended at %d of %d", last, all)
-	}
-	os.Remove(path) // the second time, it is not read
-	if again, err := s.Hash(context.Background(), path, nil); err != nil || again != h {
-		t.Errorf("%+v, %v", again, err)
-	}
-	done, stop := context.WithCancel(context.Background())
-	stop()
-	put(t, "lora/peft.safetensors", filepath.Join(dir, "y.safetensors"))
-	scan(t, s)
-	if _, err := s.Hash(done, "y", nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	if _, err := s.HashQuietly(done, "y"); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	quiet, err := s.HashQuietly(context.Background(), "y")
-	if err != nil || len(quiet.SHA256) != 64 || quiet.Short != quiet.SHA256[:10] {
-		t.Errorf("in the background: %+v, %v", quiet, err)
-	}
-	if list := Search(s.Entries(), Query{Words: quiet.Short}); len(list) != 1 || list[0].Hashes != quiet {
-		t.Errorf("its hash finds %+v", list)
-	}
-	if list := Search(s.Entries(), Query{Words: quiet.Short[:4]}); len(list) != 0 {
-		t.Errorf("a few digits find %+v", list)
-	}
-}
-
 func TestUsualPlacesAreFoundAndCanBeLeftOut(t *testing.T) {
 	s := newStore(t)
 	lm := filepath.Join(s.o.Home, ".lmstudio", "models", "p", "m", "x.gguf")
@@ -545,28 +504,6 @@ func TestUsualPlacesAreFoundAndCanBeLeftOut(t *testing.T) {
 	}
 	if _, err := s.Link(filepath.Join(folder, "not there")); err == nil {
 		t.Error("nothing was linked")
-	}
-}
-
-// TestHashedWhileScanned: what is hashed while a scan runs is not forgotten at its end.
-func TestHashedWhileScanned(t *testing.T) {
-	s := newStore(t)
-	dir := t.TempDir()
-	path := tensors(t, filepath.Join(dir, "a.safetensors"), nil, map[string][]int{"x": {1}})
-	s.Link(dir)
-	sum := strings.Repeat("ab", 32)
-	list, _, err := s.Scan(context.Background(), func(n Scanning) {
-		if n.Read == 1 {
-			if err := s.Checked(path, sum); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	if err != nil || len(list) != 1 || list[0].SHA256 != sum {
-		t.Errorf("%+v, %v", list, err)
-	}
-	if e, err := s.Find(path); err != nil || e.SHA256 != sum {
-		t.Errorf("afterwards %+v, %v", e, err)
 	}
 }
 

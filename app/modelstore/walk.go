@@ -171,8 +171,7 @@ func (w *walker) tokenizer(path string) {
 
 // modelFolder takes a folder that is one model as a whole.
 func (w *walker) modelFolder(path, real string, here *listing, p place, link Folder) bool {
-	whole := here.has["model_index.json"] || here.has["atelier.json"] && configClass(filepath.Join(path, "generator", "config.json")) != ""
-	if !whole && (!here.has["config.json"] || configClass(filepath.Join(path, "config.json")) == "" || !slices.ContainsFunc(here.names, isComponent)) {
+	if !isWhole(path, here) && (!here.has["config.json"] || configClass(filepath.Join(path, "config.json")) == "" || !slices.ContainsFunc(here.names, isComponent)) {
 		return false
 	}
 	info, err := os.Stat(path)
@@ -181,6 +180,11 @@ func (w *walker) modelFolder(path, real string, here *listing, p place, link Fol
 	}
 	w.found = append(w.found, candidate{path: path, real: real, info: info, folder: true, size: folderSize(path), beside: here, place: p, link: link})
 	return true
+}
+
+// isWhole knows folders that hold a whole model: in the layout of diffusers, or made by training here.
+func isWhole(path string, here *listing) bool {
+	return here.has["model_index.json"] || here.has["atelier.json"] && configClass(filepath.Join(path, "generator", "config.json")) != ""
 }
 
 // isComponent knows the weights that diffusers and transformers keep in a folder of one network.
@@ -294,13 +298,18 @@ func (w *walker) file(path, real string, here *listing, model bool, p place, lin
 	if !info.Mode().IsRegular() {
 		return
 	}
-	c.info, c.size = info, info.Size()
-	for _, other := range c.files()[1:] {
-		if info, err := os.Stat(other); err == nil {
-			c.size += info.Size()
+	c.info, c.size = info, c.fileSizes()
+	w.found = append(w.found, c)
+}
+
+// fileSizes is the bytes of a candidate's files that are there.
+func (c *candidate) fileSizes() (n int64) {
+	for _, f := range c.files() {
+		if info, err := os.Stat(f); err == nil {
+			n += info.Size()
 		}
 	}
-	w.found = append(w.found, c)
+	return n
 }
 
 // files lists the files of a candidate that is no folder, its own first.

@@ -1,9 +1,6 @@
 package pipeline
 
 import (
-	"fmt"
-	"strings"
-
 	"atelier/compute"
 	"atelier/models/catalog"
 	"atelier/models/gan"
@@ -21,7 +18,7 @@ func Check(m *catalog.Model) error {
 		_, err := openVectorNet(m)
 		return err
 	}
-	var problems []string
+	var problems []error
 	for _, p := range []struct {
 		part  *catalog.Part
 		build func() error
@@ -38,18 +35,15 @@ func Check(m *catalog.Model) error {
 			continue
 		}
 		if err := p.build(); err != nil {
-			problems = append(problems, err.Error())
+			problems = append(problems, err)
 		}
 	}
 	if m.Upscaler != nil {
 		if _, err := gan.NewUpscaler(nn.Load(m.Upscaler.File, m.Upscaler.Weights)); err != nil {
-			problems = append(problems, err.Error())
+			problems = append(problems, err)
 		}
 	}
-	if len(problems) > 0 {
-		return fmt.Errorf("%s", strings.Join(problems, "; "))
-	}
-	return nil
+	return together(problems...)
 }
 
 // Predict is the device memory in bytes that a whole model takes at its peak to make one guided picture of its own size where there

@@ -20,8 +20,8 @@ type Schedule struct {
 // ScheduleKinds are the kinds of Schedule.
 var ScheduleKinds = []string{"constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"}
 
-// check says what is wrong with a schedule for a learning rate.
-func (s Schedule) check(rate float64) error {
+// Check says what is wrong with a schedule for a learning rate.
+func (s Schedule) Check(rate float64) error {
 	switch {
 	case s.Kind != "" && !slices.Contains(ScheduleKinds, s.Kind):
 		return fmt.Errorf("train: there is no schedule %q; there are %s", s.Kind, strings.Join(ScheduleKinds, ", "))

@@ -36,7 +36,7 @@ func (c *Config) check() error {
 	if err := c.Optimiser.check(); err != nil {
 		return err
 	}
-	return c.Schedule.check(c.Optimiser.Rate)
+	return c.Schedule.Check(c.Optimiser.Rate)
 }
 
 // Pass is what a Loss records itself in.

@@ -54,7 +54,7 @@ func rgb(hex uint32) color.NRGBA {
 var dark = palette{
 	Canvas: rgb(0x1a1a1a), Panel: rgb(0x242424), Raised: rgb(0x2e2e2e), Lifted: rgb(0x383838), Line: rgb(0x3a3a3a),
 	Text: rgb(0xe8e8e8), Secondary: rgb(0xa0a0a0), Accent: rgb(0xe2a33d), AccentInk: rgb(0xe2a33d), OnAccent: rgb(0x1a1a1a),
-	Loss: rgb(0xf07167), Healthy: rgb(0x77c07b), CheckerA: rgb(0x4a4a4a), CheckerB: rgb(0x3c3c3c),
+	Loss: rgb(0xf07167), Healthy: rgb(0x77c07b), CheckerA: rgb(0x8c8c8c), CheckerB: rgb(0x7a7a7a),
 }
 
 var light = palette{

@@ -186,20 +186,23 @@ func (w *Workspace) showEntry(index int) {
 			memory += "; " + kit.Bytes(e.Memory.Least) + " with one network at a time"
 		}
 	}
-	objects = append(objects, facts(
-		[2]string{"Trigger words", strings.Join(e.Triggers, ", ")},
-		[2]string{"Memory", memory},
-		[2]string{"Size", kit.Bytes(e.Size)},
-		[2]string{"Parameters", e.ParamsText()},
-		[2]string{"Format", strings.TrimSpace(e.Format + " " + e.DType)},
-		[2]string{"Licence", strings.TrimSpace(e.Licence + " " + e.LicenceURL)},
-		[2]string{"Author", e.Author},
-		[2]string{"Base model", e.Base},
-		[2]string{"Description", e.Description},
-		[2]string{"Tags", strings.Join(e.Tags, ", ")},
-		[2]string{"From", e.Source},
-		[2]string{"Path", e.Path},
-	), w.hashFacts(e))
+	said := [][2]string{
+		{"Trigger words", strings.Join(e.Triggers, ", ")},
+		{"Memory", memory},
+		{"Size", kit.Bytes(e.Size)},
+		{"Parameters", e.ParamsText()},
+		{"Format", strings.TrimSpace(e.Format + " " + e.DType)},
+		{"Licence", strings.TrimSpace(e.Licence + " " + e.LicenceURL)},
+		{"Author", e.Author},
+		{"Base model", e.Base},
+		{"Description", e.Description},
+		{"Tags", strings.Join(e.Tags, ", ")},
+	}
+	for _, f := range e.Facts {
+		said = append(said, [2]string{f.Name, f.Value})
+	}
+	said = append(said, [2]string{"From", e.Source}, [2]string{"Path", e.Path})
+	objects = append(objects, facts(said...), w.hashFacts(e))
 	w.details.set(objects, w.entryButtons(e)...)
 }
 

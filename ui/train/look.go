@@ -25,7 +25,7 @@ const (
 )
 
 // lookAt opens a set, checks it and draws the sheet. It runs off the main thread.
-func lookAt(ctx context.Context, path string, r training.Recipe, progress func(done, total int)) (*look, error) {
+func lookAt(ctx context.Context, path string, r training.Recipe, progress func(step dataset.Step, done, total int)) (*look, error) {
 	set, err := dataset.Open(path, dataset.Options{})
 	if err != nil {
 		return nil, err
@@ -103,9 +103,9 @@ func (l *look) balance() []string {
 		case c.Captioned == 0:
 			out = append(out, "No picture has a caption; the trigger word alone will call what is learnt.")
 		default:
-			text := fmt.Sprintf("%d of %s have captions, of %s in the middle.", c.Captioned, count(b.Pictures, "picture"), count(c.MedianWords, "word"))
+			text := fmt.Sprintf("%d of %s have captions, typically of %s.", c.Captioned, count(b.Pictures, "picture"), count(c.MedianWords, "word"))
 			if c.Captioned == b.Pictures {
-				text = fmt.Sprintf("All %d have captions, of %s in the middle.", b.Pictures, count(c.MedianWords, "word"))
+				text = fmt.Sprintf("All %d have captions, typically of %s.", b.Pictures, count(c.MedianWords, "word"))
 			}
 			var words []string
 			for _, w := range c.Words[:min(5, len(c.Words))] {

@@ -135,12 +135,20 @@ func (r *runs) update(v *view) {
 func (r *runs) row(i training.Info) kit.Item {
 	row := kit.Item{Title: i.Name, Side: kindLabel(i.Kind), Detail: stateText(i)}
 	if i.Folder == r.live {
-		row.Detail, row.Role = fmt.Sprintf("Training: step %d of %d", i.Step, i.Steps), kit.AccentInk
+		row.Detail, row.Role = liveText(i), kit.AccentInk
 	}
 	if !i.Finished && i.Steps > 0 {
 		row.Share = max(0.01, float64(i.Step)/float64(i.Steps))
 	}
 	return row
+}
+
+// liveText says how far the training that goes on now is. After the last step comes the report, which takes as long as many steps.
+func liveText(i training.Info) string {
+	if i.Step > 0 && i.Step == i.Steps {
+		return "Trained; measuring what it learnt"
+	}
+	return fmt.Sprintf("Training: step %d of %d", i.Step, i.Steps)
 }
 
 func stateText(i training.Info) string {
@@ -179,7 +187,7 @@ func (r *runs) describe(i training.Info) {
 	r.title.Set(i.Name, kit.Text)
 	text := stateText(i)
 	if i.Folder == r.live {
-		text = fmt.Sprintf("Training: step %d of %d", i.Step, i.Steps)
+		text = liveText(i)
 	}
 	if i.Loss > 0 {
 		text += " · loss " + kit.ShortNumber(i.Loss)

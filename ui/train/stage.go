@@ -339,6 +339,9 @@ func describe(v *view) string {
 	}
 	e := v.last
 	parts = append(parts, fmt.Sprintf("Step %d of %d", e.Step, e.Steps))
+	if v.state == running && e.Step > 0 && e.Step == e.Steps {
+		return strings.Join(append(parts, "measuring what it learnt"), " · ")
+	}
 	if v.state == running && v.waiting == "" {
 		if e.Speed > 0 {
 			parts = append(parts, paceText(e.Speed))

@@ -13,6 +13,7 @@ import (
 
 	"fyne.io/fyne/v2"
 
+	"atelier/app/dataset"
 	"atelier/app/settings"
 	"atelier/app/training"
 	"atelier/render/canvas"
@@ -152,13 +153,13 @@ func (w *Workspace) lookAnew() {
 	recipe := w.form.recipe
 	w.look = nil
 	w.stage.pictures.looking(recipe.Data.Path)
-	w.startLook(recipe.Data.Path, func(ctx context.Context, progress func(int, int)) (*look, error) {
+	w.startLook(recipe.Data.Path, func(ctx context.Context, progress func(dataset.Step, int, int)) (*look, error) {
 		return lookAt(ctx, recipe.Data.Path, recipe, progress)
 	})
 }
 
 // startLook looks at pictures off the main thread; an earlier look is given up.
-func (w *Workspace) startLook(path string, see func(ctx context.Context, progress func(done, total int)) (*look, error)) {
+func (w *Workspace) startLook(path string, see func(ctx context.Context, progress func(step dataset.Step, done, total int)) (*look, error)) {
 	if w.looking != nil {
 		w.looking()
 	}
@@ -167,7 +168,7 @@ func (w *Workspace) startLook(path string, see func(ctx context.Context, progres
 	w.turn++
 	turn, told := w.turn, time.Now()
 	current := func() bool { return w.turn == turn }
-	progress := func(done, total int) {
+	progress := func(step dataset.Step, done, total int) {
 		if time.Since(told) < beat && done < total {
 			return
 		}
@@ -175,7 +176,7 @@ func (w *Workspace) startLook(path string, see func(ctx context.Context, progres
 		w.config.Post(func() {
 			if current() && w.look == nil && w.live == nil {
 				w.stage.meter.Set(float64(done) / float64(max(1, total)))
-				w.stage.status.Set("Looked at "+strconv.Itoa(done)+" of "+count(total, "picture"), kit.Text)
+				w.stage.status.Set(strings.ToUpper(string(step[:1]))+string(step[1:])+" "+strconv.Itoa(done)+" of "+count(total, "picture"), kit.Text)
 			}
 		})
 	}
@@ -223,7 +224,7 @@ func augmentation(r training.Recipe) any {
 // redraw makes the sheet anew after the augmentation was changed.
 func (w *Workspace) redraw() {
 	was, recipe := *w.look, w.form.recipe
-	w.startLook(was.path, func(ctx context.Context, _ func(int, int)) (*look, error) {
+	w.startLook(was.path, func(ctx context.Context, _ func(dataset.Step, int, int)) (*look, error) {
 		sheet, err := sheetFor(ctx, &was, recipe)
 		return &look{path: was.path, report: was.report, sheet: sheet}, err
 	})
