@@ -40,6 +40,7 @@ type Data struct {
 	Path           string   `toml:"path"`
 	Licence        string   `toml:"licence"`
 	Trigger        string   `toml:"trigger"`
+	TriggerLast    bool     `toml:"trigger_last"`
 	Width          int      `toml:"width"`
 	Height         int      `toml:"height"`
 	Buckets        bool     `toml:"buckets"`
