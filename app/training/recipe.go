@@ -51,6 +51,7 @@ type Data struct {
 	Repeats        bool     `toml:"repeats"`
 	Validation     *float64 `toml:"validation"`
 	Folds          int      `toml:"folds"`
+	Split          string   `toml:"split"`
 	Augment        Augment  `toml:"augment"`
 }
 

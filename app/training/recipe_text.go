@@ -149,6 +149,7 @@ func (r *Recipe) dataLines() []line {
 		{"keep_tags", positive(d.KeepTags), "of these, how many stay in front"},
 		{"repeats", strconv.FormatBool(d.Repeats), "show pictures of a folder named 10_x ten times an epoch"},
 		{"validation", pointed(d.Validation), "share of the pictures that is only looked at; 0 for none"},
+		{"split", quoted(d.Split), "pictures, each by itself unless some look alike, or folders, which stay whole: for several pictures of one thing"},
 		{"folds", positive(d.Folds), "train this many times with other pictures set aside, then once with all: for small sets"},
 	}
 }

@@ -254,7 +254,7 @@ func (r *Run) Train(ctx context.Context, dev compute.Device, o Options) (*Outcom
 	if err != nil {
 		return nil, err
 	}
-	set, err := dataset.Open(r.Recipe.Data.Path, dataset.Options{})
+	set, err := dataset.Open(r.Recipe.Data.Path, dataset.Options{Folders: r.Recipe.Data.Split == splitFolders})
 	if err != nil {
 		return nil, fmt.Errorf("data.path: %w", err)
 	}
