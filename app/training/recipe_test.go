@@ -146,7 +146,7 @@ func TestTriggerStandsWhereItShould(t *testing.T) {
 		last          bool
 		caption, want string
 	}{{false, "a cat", "toy, a cat"}, {true, "a cat", "a cat, toy"}, {true, "", "toy"}, {true, "a toy cat", "a toy cat"}, {false, "", "toy"}} {
-		if got := (&Data{Trigger: "toy", TriggerLast: c.last}).called(c.caption); got != c.want {
+		if got := (&Data{Trigger: "toy", TriggerLast: c.last}).Called(c.caption); got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

@@ -139,7 +139,7 @@ func (r *Recipe) dataLines() []line {
 		{"path", quoted(d.Path), "folder or zip archive of pictures; captions in text files beside them, in metadata or in names"},
 		{"licence", optional(d.Licence), "of the pictures, for the model card"},
 		{"trigger", optional(d.Trigger), "words put before every caption, which call what is learnt"},
-		{"trigger_last", strconv.FormatBool(d.TriggerLast), "put them after it instead, as the built-in model's words of style stand"},
+		{"trigger_last", strconv.FormatBool(d.TriggerLast), "the trigger stands after captions instead, as the built-in model's words of style do"},
 		{"width", positive(d.Width), "pixels; without it, the model's own size"},
 		{"height", positive(d.Height), ""},
 		{"buckets", strconv.FormatBool(d.Buckets), "keep the shapes of pictures: train at several sizes of about that area"},

@@ -52,8 +52,8 @@ func (s *speller) parts(caption string) []string {
 	return strings.Split(caption, s.word)
 }
 
-// called puts the words that call what is learnt before or after a caption that lacks them. A caption that was left out stays so.
-func (d *Data) called(caption string) string {
+// Called puts the words that call what is learnt before or after a caption that lacks them. A caption that was left out stays so.
+func (d *Data) Called(caption string) string {
 	switch {
 	case d.Trigger == "" || strings.Contains(caption, d.Trigger):
 		return caption
