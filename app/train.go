@@ -158,15 +158,15 @@ func trained(o *training.Outcome) string {
 
 // useOf is the command that draws with what a run made; empty for what makes no pictures by itself.
 func useOf(o *training.Outcome) string {
-	words := o.Name
-	if run, err := training.Reopen(filepath.Dir(o.Product)); err == nil && run.Recipe.Data.Trigger != "" {
-		words = run.Recipe.Data.Trigger
+	prompt := "…"
+	if run, err := training.Reopen(filepath.Dir(o.Product)); err == nil {
+		prompt = run.Recipe.Data.Called(prompt)
 	}
 	switch o.Kind {
 	case "lora":
-		return fmt.Sprintf("atelier image --prompt %q --lora %q", words+", …", o.Product+":1")
+		return fmt.Sprintf("atelier image --prompt %q --lora %q", prompt, o.Product+":1")
 	case "textual_inversion":
-		return fmt.Sprintf("atelier image --prompt %q --embedding %q", words, o.Product)
+		return fmt.Sprintf("atelier image --prompt %q --embedding %q", prompt, o.Product)
 	case "autoencoder":
 		return ""
 	}

@@ -263,7 +263,7 @@ func (b *Balance) judgeColours() {
 	for _, c := range b.Colours {
 		switch {
 		case c.Share > colourOver*even:
-			b.Over = append(b.Over, fmt.Sprintf("%s: %s of the area, most of %s, named in %s", c.Name, percent(c.Share), count(c.Dominant, "picture"), count(c.Named, "caption")))
+			b.Over = append(b.Over, fmt.Sprintf("%s: %s of the area, most of %s, named in %s", c.Name, percent(c.Share), Count(c.Dominant, "picture"), Count(c.Named, "caption")))
 		case c.Share < colourUnder*even:
 			missing = append(missing, fmt.Sprintf("%s (%s)", c.Name, percent(c.Share)))
 		}
@@ -311,7 +311,8 @@ func percent(v float64) string {
 	return fmt.Sprintf("%.0f %%", 100*v)
 }
 
-func count(n int, what string) string {
+// Count writes a number with its noun.
+func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
@@ -330,7 +331,7 @@ func list(words []string) string {
 func (b *Balance) Markdown() string {
 	var s strings.Builder
 	c := &b.Captions
-	fmt.Fprintf(&s, "%s, %s with a caption (%d distinct, %d words in the median, %d different words). ", count(b.Pictures, "picture"), percent(float64(c.Captioned)/float64(max(b.Pictures, 1))), c.Distinct, c.MedianWords, c.Vocabulary)
+	fmt.Fprintf(&s, "%s, %s with a caption (%d distinct, %d words in the median, %d different words). ", Count(b.Pictures, "picture"), percent(float64(c.Captioned)/float64(max(b.Pictures, 1))), c.Distinct, c.MedianWords, c.Vocabulary)
 	fmt.Fprintf(&s, "Mean lightness %.2f ± %.2f of 1; %s have transparent parts.\n\n", b.Brightness.Mean, b.Brightness.Deviation, percent(b.Alpha))
 	sentences(&s, "Over-represented", b.Over)
 	sentences(&s, "Under-represented", b.Under)

@@ -94,7 +94,7 @@ func (d *Dataset) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 			r.Findings = append(r.Findings, *f)
 		}
 	}
-	if _, grouped := d.groups(r.usable); !grouped { // letters of one name look alike, as they should
+	if _, grouped := d.groups(r.usable); !grouped { // letters of one name look alike, as they should, and so do pictures of one thing
 		near, err := d.near(ctx, r.usable, o.NearBits, progress(Comparing))
 		if err != nil {
 			return nil, err
@@ -174,7 +174,7 @@ func (d *Dataset) copies() map[[32]byte]int {
 		if m == nil {
 			continue
 		}
-		file, pixels := it.identity(m)
+		file, pixels := d.identity(it, m)
 		for _, key := range [][32]byte{file, pixels} {
 			if _, ok := first[key]; !ok {
 				first[key] = i
@@ -186,8 +186,8 @@ func (d *Dataset) copies() map[[32]byte]int {
 
 // identity is what copies have in common: the file's bytes, the pixels. Letters are copies of the same letter only: an I and an l may be
 // one shape.
-func (it *Item) identity(m *measure) (file, pixels [32]byte) {
-	if it.group == "" {
+func (d *Dataset) identity(it *Item, m *measure) (file, pixels [32]byte) {
+	if it.group == "" || d.opts.Folders {
 		return m.file, m.pixels
 	}
 	return sha256.Sum256(append(m.file[:], it.Caption...)), sha256.Sum256(append(m.pixels[:], it.Caption...))
@@ -195,7 +195,7 @@ func (it *Item) identity(m *measure) (file, pixels [32]byte) {
 
 func (d *Dataset) copyFinding(i int, copies map[[32]byte]int) *Finding {
 	it := d.Items[i]
-	file, pixels := it.identity(it.look.Load())
+	file, pixels := d.identity(it, it.look.Load())
 	what := "this is the same file as"
 	j := copies[file]
 	if j == i {

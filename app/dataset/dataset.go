@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type Options struct {
 	MaxPixels    int64    // larger pictures are refused by their header; 0 means DefaultMaxPixels
 	MaxFileBytes int64    // larger files are refused before they are read; 0 means DefaultMaxFileBytes
 	MaxFiles     int      // more files are an error; 0 means DefaultMaxFiles
+	Folders      bool     // a split parts no folder, whatever its pictures look like: those of one folder come from one thing
 
 	Glyphs GlyphOptions // letters to draw where there are fonts and no pictures; if set, fonts are drawn in any case
 }
@@ -65,7 +67,7 @@ type Item struct {
 	turn    int      // EXIF orientation, 1 to 8
 	problem *Finding // why the picture cannot be read, as far as the header tells
 	file    file
-	group   string                  // what a split must not part, such as a typeface; empty where looks decide
+	group   string                  // what a split must not part, such as a typeface or a folder; empty where looks decide
 	blank   string                  // a caption file that says nothing
 	look    atomic.Pointer[measure] // once the pixels have been looked at
 }
@@ -189,7 +191,9 @@ func (d *Dataset) collect(files []file) error {
 	for _, f := range pictures {
 		item := &Item{Name: f.name, Bytes: f.size, Repeats: repeats(f.name), turn: 1, file: f}
 		item.readHeader(d.opts)
-		captions.caption(item)
+		if captions.caption(item); d.opts.Folders {
+			item.group = path.Dir(f.name)
+		}
 		d.Items = append(d.Items, item)
 	}
 	captions.orphans(pictures)

@@ -14,8 +14,8 @@ type Fold struct{ Train, Validation *Dataset }
 
 // Split parts the pictures into those that are trained on and those that are only looked at. Validation gets about fraction of
 // them, at least one. Which ones depends on the seed and on the files' bytes, not on their names or their order, and pictures that
-// duplicate or look like each other stay together, so that validation is of pictures that training never saw. Pictures that cannot
-// be read are in neither.
+// duplicate or look like each other stay together, or, where Options.Folders says so, those of a folder, so that validation is of
+// pictures that training never saw. Pictures that cannot be read are in neither.
 func (d *Dataset) Split(ctx context.Context, fraction float64, seed uint64) (Fold, error) {
 	if !(fraction > 0 && fraction < 1) {
 		return Fold{}, fmt.Errorf("a share of %g cannot be set aside for validation; choose more than 0 and less than 1, such as 0.1", fraction)
@@ -147,10 +147,10 @@ func (d *Dataset) clusters(ctx context.Context, seed uint64) ([][]int, error) {
 	shared := map[[2]string]int{}
 	copies := d.copies()
 	for _, i := range readable {
-		file, pixels := d.Items[i].identity(d.Items[i].look.Load())
+		file, pixels := d.identity(d.Items[i], d.Items[i].look.Load())
 		for _, j := range []int{copies[file], copies[pixels]} {
 			groups := [2]string{d.Items[i].group, d.Items[j].group}
-			if shared[groups]++; !grouped || shared[groups] >= 2*groupCopies {
+			if shared[groups]++; !grouped || d.opts.Folders || shared[groups] >= 2*groupCopies {
 				parent[root(i)] = root(j)
 			}
 		}

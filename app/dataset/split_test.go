@@ -3,6 +3,7 @@ package dataset
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -104,6 +105,43 @@ func TestSplitGoesByContent(t *testing.T) {
 	}
 	if !slices.Equal(hashes(a.Validation), hashes(b.Validation)) {
 		t.Errorf("%v and %v", names(a.Validation), names(b.Validation))
+	}
+}
+
+// TestFoldersStayTogether has nine folders of three pictures that do not look alike, and a copy of one in a tenth.
+func TestFoldersStayTogether(t *testing.T) {
+	files := map[string][]byte{}
+	for n := range 27 {
+		files[fmt.Sprintf("thing %d/%d.png", n/3, n)] = pngOf(t, pattern(96, 96, n))
+	}
+	files["copy/x.png"] = files["thing 4/12.png"]
+	for _, folders := range []bool{true, false} {
+		d, err := Open(folder(t, files), Options{Folders: folders})
+		must(t, err)
+		t.Cleanup(func() { d.Close() })
+		parted := 0
+		for seed := range uint64(5) {
+			f, err := d.Split(t.Context(), 0.3, seed)
+			must(t, err)
+			held := map[string]int{}
+			for _, name := range names(f.Validation) {
+				held[path.Dir(name)]++
+			}
+			for i := range 9 {
+				if n := held[fmt.Sprintf("thing %d", i)]; n != 0 && n != 3 {
+					parted++
+				}
+			}
+			if folders && (held["copy"] == 0) != (held["thing 4"] == 0) {
+				t.Errorf("a copy is parted from its folder: %v", held)
+			}
+			if n := len(f.Validation.Items); n < 6 || n > 9 {
+				t.Errorf("%d of 28 pictures are held", n)
+			}
+		}
+		if folders != (parted == 0) {
+			t.Errorf("together %v: %d folders are parted", folders, parted)
+		}
 	}
 }
 

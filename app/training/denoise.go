@@ -178,7 +178,7 @@ func (d *denoising) inputs(ctx context.Context, b *dataset.Batch, v view) (map[s
 	start := rng.Float64()
 	for i := range n {
 		u, keep := start+float64(i)/float64(n), rng.Float64() >= *d.recipe.Data.CaptionDropout
-		caption := withTrigger(d.recipe.Data.Trigger, b.Captions[i])
+		caption := d.recipe.Data.Called(b.Captions[i])
 		if v.validation {
 			u, keep = (float64(b.Items[i])+0.5)*goldenRatio+float64(v.pass[i])/float64(v.passes), true
 			size := len(mean) / n

@@ -115,6 +115,7 @@ type generating struct {
 	config []byte
 	params []*nn.Param
 	loss   train.Loss
+	start  func(ctx context.Context, in map[string][]float32) error // as a subject's
 }
 
 func openGenerator(_ context.Context, dev compute.Device, r *Recipe, set *dataset.Dataset) (*subject, error) {
@@ -139,7 +140,7 @@ func openGenerator(_ context.Context, dev compute.Device, r *Recipe, set *datase
 		return nil, err
 	}
 	return &subject{params: g.params, loss: g.loss, width: r.Data.Width, height: r.Data.Height, channels: r.Generator.Pixels, random: true,
-		bits: r.Kind == "flow", inputs: g.inputs, sample: g.sample, compare: g.evaluate, export: g.export, close: func() {}}, nil
+		bits: r.Kind == "flow", inputs: g.inputs, start: g.start, sample: g.sample, compare: g.evaluate, export: g.export, close: func() {}}, nil
 }
 
 // withClass is a configuration as JSON with its class name.
@@ -158,13 +159,19 @@ func withClass(config any, class string) ([]byte, error) {
 
 // feed declares what every loss reads: pictures, their labels (nil without), and each picture's weight.
 func (g *generating) feed(p train.Pass) (x, label, weight *compute.Tensor) {
+	x, label = g.pictures(p.Graph)
+	return x, label, p.Graph.Input("weight", g.recipe.Train.Batch, 1, 1, 1)
+}
+
+// pictures declares pictures and their labels (nil without).
+func (g *generating) pictures(in *compute.Graph) (x, label *compute.Tensor) {
 	r := g.recipe
 	b := r.Train.Batch
-	x = p.Graph.Input("pictures", b, r.Data.Height, r.Data.Width, r.Generator.Pixels)
+	x = in.Input("pictures", b, r.Data.Height, r.Data.Width, r.Generator.Pixels)
 	if len(g.labels) > 0 {
-		label = p.Graph.Input("labels", b)
+		label = in.Input("labels", b)
 	}
-	return x, label, p.Graph.Input("weight", b, 1, 1, 1)
+	return x, label
 }
 
 func (g *generating) inputs(_ context.Context, b *dataset.Batch, v view) (map[string][]float32, error) {
@@ -254,10 +261,17 @@ func (g *generating) flow() (any, error) {
 	g.class = flow.Class
 	g.params = prefixed(s.Params(), generatorPart)
 	dims := float64(c.Size * c.Size * c.Pixels)
+	spread := func(x *compute.Tensor) *compute.Tensor {
+		return flow.Dequantise(x, compute.RandomUniform(x.Graph().Input("noise key", compute.RandomKeySize), x.Shape()...))
+	}
+	g.start = func(ctx context.Context, in map[string][]float32) error {
+		graph := compute.NewGraph()
+		x, label := g.pictures(graph)
+		return g.begin(ctx, graph, m.Starts(spread(x), label), in)
+	}
 	g.loss = func(p train.Pass) *compute.Tensor {
 		x, label, weight := g.feed(p)
-		noise := compute.RandomUniform(p.Graph.Input("noise key", compute.RandomKeySize), x.Shape()...)
-		z, logdet := m.Forward(flow.Dequantise(x, noise), label)
+		z, logdet := m.Forward(spread(x), label)
 		b := r.Train.Batch
 		nats := compute.Neg(logdet)
 		for _, t := range z {
@@ -267,6 +281,30 @@ func (g *generating) flow() (any, error) {
 		return compute.Mean(compute.Mul(bits, compute.Reshape(weight, b)), false)
 	}
 	return c, nil
+}
+
+// begin computes parameters' values in a graph of a batch's inputs, and gives them to the parameters.
+func (g *generating) begin(ctx context.Context, graph *compute.Graph, starts map[*nn.Param]*compute.Tensor, in map[string][]float32) error {
+	values := map[string][]float32{}
+	for p, start := range starts {
+		graph.Output(p.Name, start)
+		values[p.Name] = make([]float32, p.Shape.Size())
+	}
+	exe, err := load(ctx, g.dev, graph)
+	if err != nil {
+		return err
+	}
+	defer exe.Close()
+	if err := exe.Run(ctx, in, values); err != nil {
+		return err
+	}
+	for p := range starts {
+		if !finite(values[p.Name]) {
+			return fmt.Errorf("the first pictures give %s numbers that are not finite on %s; try --device host", p.Name, g.dev.Name())
+		}
+		p.Source = &compute.Values{Data: values[p.Name]}
+	}
+	return nil
 }
 
 // prompts are what samples are drawn of.

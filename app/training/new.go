@@ -13,6 +13,7 @@ func New(kind, name, data, base string) (Recipe, error) {
 	case "lora":
 		r.Data.Trigger, r.Data.Augment.Mirror = name, true
 		if small { // a small network needs, and bears, larger steps
+			r.Data.TriggerLast = true // where it knows words of style from
 			r.Train.Rate, r.Train.Batch, r.Train.Steps, r.LoRA.Alpha = 1e-3, 4, 400, 16
 			r.LoRA.Targets = []string{"to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2"}
 		}

@@ -40,6 +40,7 @@ type Data struct {
 	Path           string   `toml:"path"`
 	Licence        string   `toml:"licence"`
 	Trigger        string   `toml:"trigger"`
+	TriggerLast    bool     `toml:"trigger_last"`
 	Width          int      `toml:"width"`
 	Height         int      `toml:"height"`
 	Buckets        bool     `toml:"buckets"`
@@ -50,6 +51,7 @@ type Data struct {
 	Repeats        bool     `toml:"repeats"`
 	Validation     *float64 `toml:"validation"`
 	Folds          int      `toml:"folds"`
+	Split          string   `toml:"split"`
 	Augment        Augment  `toml:"augment"`
 }
 

@@ -13,6 +13,9 @@ import (
 	"atelier/models/train"
 )
 
+// What validation sets aside.
+const splitPictures, splitFolders = "pictures", "folders"
+
 // builtIn is the name of the model inside the program.
 const builtIn = assets.StickerName
 
@@ -25,6 +28,7 @@ func (r Recipe) Fill() (Recipe, error) {
 	d := k.defaults
 	setString(&r.Base, map[bool]string{true: builtIn}[k.needsBase])
 	setString(&r.Data.Crop, string(dataset.CropCentre))
+	setString(&r.Data.Split, splitPictures)
 	setInt(&r.Train.Batch, d.Train.Batch)
 	setInt(&r.Train.Accumulate, 1)
 	setString(&r.Train.Optimiser, d.Train.Optimiser)
@@ -115,6 +119,8 @@ func (r *Recipe) check(k *kind) error {
 		return fmt.Errorf("data.folds: 1 fold is no cross-validation; choose 2 or more, or 0 for none")
 	case d.Crop != string(dataset.CropCentre) && d.Crop != string(dataset.CropRandom) && d.Crop != string(dataset.CropNone):
 		return fmt.Errorf("data.crop: there is no crop %q; choose centre, random or none", d.Crop)
+	case d.Split != splitPictures && d.Split != splitFolders:
+		return fmt.Errorf("data.split: validation cannot be parted by %q; choose pictures or folders", d.Split)
 	case d.Buckets && !k.captions && k.name != "autoencoder":
 		return fmt.Errorf("data.buckets: a %s has pictures of one size only", k.name)
 	case k.needsBase && r.Base == "":

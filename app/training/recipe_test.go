@@ -79,6 +79,7 @@ func TestBadRecipes(t *testing.T) {
 		{head + data + "validation = 0.0\n[train]\npatience = 2\n", "train.patience: stopping early"},
 		{head + data + "validation = 2.0\n", "data.validation: 2 is not possible"},
 		{head + data + "folds = 1\n", "data.folds: 1 fold"},
+		{head + data + "split = \"files\"\n", `data.split: validation cannot be parted by "files"`},
 		{head + data + "crop = \"left\"\n", `data.crop: there is no crop "left"`},
 		{head + data + "[lora]\nrank = -2\n", "lora.rank: -2 is not possible"},
 		{"kind = \"textual_inversion\"\nname = \"x\"\n" + data + "trigger = \"cat\"\n[textual_inversion]\ntoken = \"<y>\"\n", `data.trigger: "cat" lacks the word "<y>"`},
@@ -137,4 +138,23 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q came back as %+v (%v), was %+v", text, back, err, r)
 		}
 	})
+}
+
+// TestTriggerStandsWhereItShould: before captions, or after them as the built-in model's words of style, and in none twice.
+func TestTriggerStandsWhereItShould(t *testing.T) {
+	for _, c := range []struct {
+		last          bool
+		caption, want string
+	}{{false, "a cat", "toy, a cat"}, {true, "a cat", "a cat, toy"}, {true, "", "toy"}, {true, "a toy cat", "a toy cat"}, {false, "", "toy"}} {
+		if got := (&Data{Trigger: "toy", TriggerLast: c.last}).Called(c.caption); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	own, err := New("lora", "toy", "d", "")
+	must(t, err)
+	other, err := New("lora", "toy", "d", "/other")
+	must(t, err)
+	if !own.Data.TriggerLast || other.Data.TriggerLast {
+		t.Errorf("the built-in model's LoRA has its trigger last: %v, another's: %v", own.Data.TriggerLast, other.Data.TriggerLast)
+	}
 }

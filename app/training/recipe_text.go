@@ -139,6 +139,7 @@ func (r *Recipe) dataLines() []line {
 		{"path", quoted(d.Path), "folder or zip archive of pictures; captions in text files beside them, in metadata or in names"},
 		{"licence", optional(d.Licence), "of the pictures, for the model card"},
 		{"trigger", optional(d.Trigger), "words put before every caption, which call what is learnt"},
+		{"trigger_last", strconv.FormatBool(d.TriggerLast), "the trigger stands after captions instead, as the built-in model's words of style do"},
 		{"width", positive(d.Width), "pixels; without it, the model's own size"},
 		{"height", positive(d.Height), ""},
 		{"buckets", strconv.FormatBool(d.Buckets), "keep the shapes of pictures: train at several sizes of about that area"},
@@ -148,6 +149,7 @@ func (r *Recipe) dataLines() []line {
 		{"keep_tags", positive(d.KeepTags), "of these, how many stay in front"},
 		{"repeats", strconv.FormatBool(d.Repeats), "show pictures of a folder named 10_x ten times an epoch"},
 		{"validation", pointed(d.Validation), "share of the pictures that is only looked at; 0 for none"},
+		{"split", quoted(d.Split), "pictures, each by itself unless some look alike, or folders, which stay whole: for several pictures of one thing"},
 		{"folds", positive(d.Folds), "train this many times with other pictures set aside, then once with all: for small sets"},
 	}
 }

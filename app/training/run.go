@@ -254,7 +254,7 @@ func (r *Run) Train(ctx context.Context, dev compute.Device, o Options) (*Outcom
 	if err != nil {
 		return nil, err
 	}
-	set, err := dataset.Open(r.Recipe.Data.Path, dataset.Options{})
+	set, err := dataset.Open(r.Recipe.Data.Path, dataset.Options{Folders: r.Recipe.Data.Split == splitFolders})
 	if err != nil {
 		return nil, fmt.Errorf("data.path: %w", err)
 	}
@@ -312,7 +312,7 @@ func (r *Run) look(ctx context.Context, set *dataset.Dataset, o Options) (*datas
 	if err := writeJSON(filepath.Join(r.Folder, dataFile), report); err != nil {
 		o.Events(Event{What: EventWarning, Message: err.Error()})
 	}
-	o.Events(Event{What: EventData, Path: d.Path, Message: fmt.Sprintf("%d of %d pictures are used; %d findings", report.Usable, report.Pictures, len(report.Findings))})
+	o.Events(Event{What: EventData, Path: d.Path, Message: fmt.Sprintf("%d of %s used; %s", report.Usable, dataset.Count(report.Pictures, "picture"), dataset.Count(len(report.Findings), "finding"))})
 	for _, f := range report.Findings {
 		if f.Skipped {
 			o.Events(Event{What: EventWarning, Message: f.Error()})

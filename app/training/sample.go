@@ -25,7 +25,7 @@ func (d *denoising) prompts() []string {
 	for i := range d.set.Items {
 		// spread over the set, which is sorted by name
 		c := d.set.Items[i*7919%len(d.set.Items)].Caption
-		if c = withTrigger(d.recipe.Data.Trigger, c); c != "" && !seen[c] && len(out) < fewPrompts {
+		if c = d.recipe.Data.Called(c); c != "" && !seen[c] && len(out) < fewPrompts {
 			seen[c] = true
 			out = append(out, c)
 		}

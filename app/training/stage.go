@@ -132,12 +132,30 @@ func (s *stage) open(ctx context.Context, weights checkpoint.Tensors) (err error
 	if s.resize != nil {
 		s.resize(s.sizes)
 	}
+	if s.start != nil && weights == nil {
+		if err := s.startFromData(ctx); err != nil {
+			return err
+		}
+	}
 	config := r.config(s.planned)
 	config.Variant = func(batch map[string][]float32) int { return int(batch[bucketKey][0]) }
 	if s.trainer, err = train.New(s.dev, s.params, s.loss, config); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
 	return nil
+}
+
+// startFromData shows the subject the first batch, before any step.
+func (s *stage) startFromData(ctx context.Context) error {
+	b, err := s.batches.At(ctx, 0)
+	if err != nil {
+		return err
+	}
+	in, err := s.feed(ctx, b, view{})
+	if err != nil {
+		return err
+	}
+	return s.start(ctx, in)
 }
 
 // bucketKey is where a batch's inputs say which of the sizes it has.

@@ -52,15 +52,17 @@ func (s *speller) parts(caption string) []string {
 	return strings.Split(caption, s.word)
 }
 
-// withTrigger puts the words that call what is learnt before a caption that lacks them. A caption that was left out stays so.
-func withTrigger(trigger, caption string) string {
+// Called puts the words that call what is learnt before or after a caption that lacks them. A caption that was left out stays so.
+func (d *Data) Called(caption string) string {
 	switch {
-	case trigger == "" || strings.Contains(caption, trigger):
+	case d.Trigger == "" || strings.Contains(caption, d.Trigger):
 		return caption
 	case caption == "":
-		return trigger
+		return d.Trigger
+	case d.TriggerLast:
+		return caption + ", " + d.Trigger
 	}
-	return trigger + ", " + caption
+	return d.Trigger + ", " + caption
 }
 
 // spell adds a caption to the inputs of a graph that recordText wrote. No words at all are what the denoiser was taught they are: the

@@ -109,12 +109,37 @@ func newStep(s *nn.Scope, c int, config Config) *step {
 // Forward maps pictures x [B Size Size Pixels], and with labels label [B], to what is normally distributed, one tensor for each level, and to the
 // logarithm of the determinant of the map's Jacobian, [B].
 func (m *Model) Forward(x, label *compute.Tensor) (z []*compute.Tensor, logdet *compute.Tensor) {
+	return m.forward(x, label, func(*step, *compute.Tensor) {})
+}
+
+// Starts are the values of scales and offsets by which every channel of pictures x and labels label, as Forward takes them, is of zero
+// mean and unit variance after each scaling: what training best begins with (Kingma & Dhariwal 2018, §3.1). Nothing else may be recorded
+// in the graph, where they take the parameters' places.
+func (m *Model) Starts(x, label *compute.Tensor) map[*nn.Param]*compute.Tensor {
+	starts := map[*nn.Param]*compute.Tensor{}
+	m.forward(x, label, func(s *step, x *compute.Tensor) {
+		starts[s.offset] = compute.Neg(compute.Mean(x, false, 0, 1, 2))
+		deviation := compute.Sqrt(compute.Mean(compute.Square(compute.Add(x, starts[s.offset])), false, 0, 1, 2))
+		starts[s.scale] = compute.Neg(compute.Log(compute.Affine(deviation, 1, leastDeviation)))
+		for _, p := range []*nn.Param{s.offset, s.scale} {
+			x.Graph().Bind(p.Source, starts[p])
+		}
+	})
+	return starts
+}
+
+// leastDeviation is added to deviations, since a channel may be the same everywhere.
+const leastDeviation = 1e-6
+
+// forward is Forward with something done before each step.
+func (m *Model) forward(x, label *compute.Tensor, before func(*step, *compute.Tensor)) (z []*compute.Tensor, logdet *compute.Tensor) {
 	b := x.Dim(0)
 	logdet = x.Graph().Const("no volume yet", make([]float32, b), b)
 	for l, steps := range m.levels {
 		x = compute.PixelUnshuffle(x, 2)
 		for i, s := range steps {
 			var d *compute.Tensor
+			before(s, x)
 			x, d = s.forward(x, label, i)
 			logdet = compute.Add(logdet, d)
 		}

@@ -3,6 +3,7 @@ package flow
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"atelier/compute"
@@ -54,6 +55,49 @@ func TestInverse(t *testing.T) {
 		for i, v := range got {
 			if math.Abs(float64(v-x.Data[i])) > 2e-4 {
 				t.Fatalf("value %d comes back as %g, not %g", i, v, x.Data[i])
+			}
+		}
+	})
+}
+
+// TestStarts has channels of pictures far from zero and of very different spreads, and looks at them after every scaling.
+func TestStarts(t *testing.T) {
+	c := Config{Size: 8, Pixels: 3, Levels: 2, Steps: 3, Hidden: 8, Labels: 3}
+	const b = 6
+	x, labels := normals(rand.New(rand.NewPCG(7, 7)), b*8*8*3), []float32{0, 1, 2, 0, 1, 2}
+	for i := range x {
+		x[i] = x[i]*[]float32{0.01, 1, 30}[i%3] + []float32{5, -1, 0.2}[i%3]
+	}
+	goldentest.Devices(t, func(t *testing.T, dev compute.Device) {
+		m := disturbed(t, c)
+		feed := map[string][]float32{"x": x, "label": labels}
+		g := compute.NewGraph()
+		starts := m.Starts(g.Input("x", b, 8, 8, 3), g.Input("label", b))
+		for p, start := range starts {
+			g.Output(p.Name, start)
+		}
+		values := goldentest.RunFlat(t, dev, g, feed)
+		if len(starts) != 2*c.Levels*c.Steps {
+			t.Fatalf("%d parameters start", len(starts))
+		}
+		for p := range starts {
+			p.Source = &compute.Values{Data: values[p.Name]}
+		}
+		g = compute.NewGraph()
+		m.forward(g.Input("x", b, 8, 8, 3), g.Input("label", b), func(s *step, x *compute.Tensor) {
+			y := compute.Mul(compute.Add(x, s.offset.In(x)), compute.Exp(s.scale.In(x)))
+			g.Output(s.offset.Name, compute.Mean(y, false, 0, 1, 2))
+			g.Output(s.scale.Name, compute.Mean(compute.Square(y), false, 0, 1, 2))
+		})
+		for name, channels := range goldentest.RunFlat(t, dev, g, feed) {
+			want := 0.0
+			if strings.HasSuffix(name, ".scale") {
+				want = 1
+			}
+			for i, v := range channels {
+				if math.Abs(float64(v)-want) > 2e-3 {
+					t.Errorf("%s: %g in channel %d, not %g", name, v, i, want)
+				}
 			}
 		}
 	})

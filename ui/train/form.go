@@ -58,7 +58,7 @@ func newForm(tips *kit.Tips, bases []studio.Named, chooseFolder, chooseFile func
 	f.buildNumbers()
 	f.name = kit.NewField(tips, "my-style", 80, kit.Tip{Name: "Name", Text: "The file name of what is made, and how prompts call it."})
 	f.name.OnCommit = func(text string) { f.rename(strings.TrimSpace(text)) }
-	f.trigger = kit.NewField(tips, "none", 80, kit.Tip{Name: "Trigger words", Text: "Words that are put before every caption, and that call what was learnt in a prompt."})
+	f.trigger = kit.NewField(tips, "none", 80, kit.Tip{Name: "Trigger words", Text: "Words that are put to every caption, and that call what was learnt in a prompt."})
 	f.trigger.OnCommit = func(text string) {
 		f.change(f.trigger, func(r *training.Recipe) { r.Data.Trigger = strings.TrimSpace(text) })
 	}
