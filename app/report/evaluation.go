@@ -22,7 +22,6 @@ type Evaluation struct {
 	Neighbours *judge.Neighbours `json:"neighbours,omitempty"`
 	PSNR       *judge.Estimate   `json:"psnr,omitempty"` // of reconstructions, decibels
 	SSIM       *judge.Estimate   `json:"ssim,omitempty"`
-	BitsPerDim *float64          `json:"bits_per_dim,omitempty"`
 	Notes      []string          `json:"notes,omitempty"` // why something was not measured, and what limits the figures
 
 	made, train []image.Image
@@ -138,9 +137,6 @@ func (v *Evaluation) Section() Section {
 	}
 	if v.SSIM != nil {
 		add("SSIM of reconstructions", spread(v.SSIM, "%.4f"), "higher")
-	}
-	if v.BitsPerDim != nil {
-		add("bits per dimension", fmt.Sprintf("%.3f", *v.BitsPerDim), "lower")
 	}
 	if n := v.Neighbours; n != nil {
 		add(fmt.Sprintf("suspected copies of training pictures (nearer than %g of the typical distance between these)", n.Threshold), fmt.Sprintf("%d of %d", n.Memorised, len(n.Matches)), "none")

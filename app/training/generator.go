@@ -260,7 +260,6 @@ func (g *generating) flow() (any, error) {
 	}
 	g.class = flow.Class
 	g.params = prefixed(s.Params(), generatorPart)
-	dims := float64(c.Size * c.Size * c.Pixels)
 	spread := func(x *compute.Tensor) *compute.Tensor {
 		return flow.Dequantise(x, compute.RandomUniform(x.Graph().Input("noise key", compute.RandomKeySize), x.Shape()...))
 	}
@@ -272,13 +271,7 @@ func (g *generating) flow() (any, error) {
 	g.loss = func(p train.Pass) *compute.Tensor {
 		x, label, weight := g.feed(p)
 		z, logdet := m.Forward(spread(x), label)
-		b := r.Train.Batch
-		nats := compute.Neg(logdet)
-		for _, t := range z {
-			nats = compute.Add(nats, compute.Affine(compute.SumSquares(compute.Reshape(t, b, -1), false, 1), 0.5, 0))
-		}
-		bits := compute.Affine(nats, 1/(dims*math.Ln2), 8+0.5*math.Log2(2*math.Pi))
-		return compute.Mean(compute.Mul(bits, compute.Reshape(weight, b)), false)
+		return compute.Mean(compute.Mul(m.Bits(z, logdet), compute.Reshape(weight, r.Train.Batch)), false)
 	}
 	return c, nil
 }

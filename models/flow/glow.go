@@ -316,20 +316,12 @@ func Quantised(x *compute.Tensor) *compute.Tensor {
 	return compute.Clamp(compute.Affine(compute.Floor(compute.Affine(compute.Clamp(x, -0.5, 0.5), 256, 128)), 1/127.5, -1), -1, 1)
 }
 
-// BitsPerDim is the mean negative log likelihood, in bits for each of a picture's values, of pictures of which Forward gave z and logdet
-// after Dequantise.
-func (m *Model) BitsPerDim(z []*compute.Tensor, logdet *compute.Tensor) *compute.Tensor {
-	dims := float64(m.Size * m.Size * m.Pixels)
-	b := float64(logdet.Dim(0))
-	var squares *compute.Tensor
+// Bits is what a number of each picture costs in bits, [B]: the negative log likelihood of pictures of which Forward gave z and logdet
+// after Dequantise, over the count of their numbers ("bits per dimension").
+func (m *Model) Bits(z []*compute.Tensor, logdet *compute.Tensor) *compute.Tensor {
+	nats := compute.Neg(logdet)
 	for _, t := range z {
-		s := compute.SumSquares(t, false)
-		if squares == nil {
-			squares = s
-		} else {
-			squares = compute.Add(squares, s)
-		}
+		nats = compute.Add(nats, compute.Affine(compute.SumSquares(compute.Reshape(t, t.Dim(0), -1), false, 1), 0.5, 0))
 	}
-	nats := compute.Sub(compute.Affine(squares, 0.5/b, 0.5*dims*math.Log(2*math.Pi)), compute.Mean(logdet, false))
-	return compute.Affine(nats, 1/(dims*math.Ln2), 8)
+	return compute.Affine(nats, 1/(float64(m.Size*m.Size*m.Pixels)*math.Ln2), 8+0.5*math.Log2(2*math.Pi))
 }

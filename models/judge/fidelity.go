@@ -101,25 +101,3 @@ func blur(p []float64, h, w int) []float64 {
 	}
 	return out
 }
-
-// BitsPerDim turns log densities (natural logarithm, of whole pictures of dims numbers) into the mean bits a number costs. step is how
-// far two neighbouring levels of the data lie apart in the model's units: 1/256 for 8 bits in [0, 1], 2/255 for those in [−1, 1], 1
-// where the model gives probabilities of the levels themselves.
-func BitsPerDim(logDensity []float64, dims int, step float64) (float64, error) {
-	switch {
-	case len(logDensity) == 0:
-		return 0, fmt.Errorf("bits per dimension need the density of at least one picture")
-	case dims <= 0:
-		return 0, fmt.Errorf("a picture cannot have %d numbers", dims)
-	case !(step > 0) || math.IsInf(step, 0):
-		return 0, fmt.Errorf("levels cannot lie %v apart; give 1/256 for 8 bits in [0, 1]", step)
-	}
-	sum := 0.0
-	for i, l := range logDensity {
-		if l-l != 0 {
-			return 0, fmt.Errorf("the log density of picture %d is %v", i, l)
-		}
-		sum += l
-	}
-	return -sum/float64(len(logDensity))/(float64(dims)*math.Ln2) - math.Log2(step), nil
-}

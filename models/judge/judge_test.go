@@ -251,32 +251,6 @@ func TestSSIMOfFlatPictures(t *testing.T) {
 	near(t, "PSNR", got, 20*math.Log10(2), 1e-12)
 }
 
-func TestBitsPerDim(t *testing.T) {
-	// uniform over [0, 1]: density 1, 8 bits a number; over 256 levels as probabilities, log p = −dims ln 256
-	for _, c := range []struct {
-		log  []float64
-		dims int
-		step float64
-		want float64
-	}{
-		{[]float64{0, 0}, 12, 1.0 / 256, 8},
-		{[]float64{-12 * math.Log(256)}, 12, 1, 8},
-		{[]float64{-12 * math.Log(2)}, 12, 2.0 / 256, 8}, // over [−1, 1]: density ½
-		{[]float64{3 * math.Ln2, 9 * math.Ln2}, 3, 1.0 / 256, 6},
-	} {
-		got, err := BitsPerDim(c.log, c.dims, c.step)
-		must(t, err)
-		near(t, "bits per dimension", got, c.want, 1e-12)
-	}
-	for _, err := range []error{second(BitsPerDim(nil, 1, 1)), second(BitsPerDim([]float64{0}, 0, 1)), second(BitsPerDim([]float64{0}, 1, 0)), second(BitsPerDim([]float64{math.NaN()}, 1, 1))} {
-		if err == nil {
-			t.Error("nonsense is taken")
-		}
-	}
-}
-
-func second(_ float64, err error) error { return err }
-
 func TestWrongInputIsRefused(t *testing.T) {
 	ctx := t.Context()
 	good, nan := realSet(10, 3), realSet(10, 3)

@@ -7,6 +7,7 @@ import (
 
 	"fyne.io/fyne/v2"
 
+	"atelier/app/dataset"
 	"atelier/app/modelstore"
 	"atelier/ui/kit"
 )
@@ -142,7 +143,7 @@ func (f *form) setProblems(all []modelstore.Problem) {
 		f.content.Refresh()
 		return
 	}
-	f.problems.Set(count(len(all), "thing")+" in the way", kit.AccentInk)
+	f.problems.Set(dataset.Count(len(all), "thing")+" in the way", kit.AccentInk)
 	const most = 4
 	var lines []string
 	for _, p := range all[:min(most, len(all))] {
@@ -218,14 +219,6 @@ func short(path string) string {
 
 // stem is a file's name without its ending.
 func stem(path string) string { return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) }
-
-// count writes a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
 
 // share is how much of all is done; something, where nothing is known.
 func share(done, all int64) float64 {

@@ -10,6 +10,7 @@ import (
 
 	"fyne.io/fyne/v2"
 
+	"atelier/app/dataset"
 	"atelier/app/download"
 	"atelier/app/modelstore"
 	"atelier/app/settings"
@@ -150,7 +151,7 @@ func (w *Workspace) Scan() {
 			beat.soon(func() {
 				w.config.Post(func() {
 					if w.work != nil && ctx.Err() == nil {
-						w.stage.goes("Found "+count(p.Models, "model")+", read "+count(p.Read, "header"), share(int64(p.Read), int64(p.Models)))
+						w.stage.goes("Found "+dataset.Count(p.Models, "model")+", read "+dataset.Count(p.Read, "header"), share(int64(p.Read), int64(p.Models)))
 					}
 				})
 			})
@@ -169,7 +170,7 @@ func (w *Workspace) Scan() {
 				w.tell(err)
 				return
 			}
-			w.finish(count(len(entries), "model") + " on this machine")
+			w.finish(dataset.Count(len(entries), "model") + " on this machine")
 			w.form.setFolders(folders)
 			w.take(entries, problems)
 		})

@@ -87,11 +87,11 @@ func (l *look) headline() string {
 	case n == 0 && all == 0:
 		return "There is no picture in it"
 	case n == 0:
-		return fmt.Sprintf("None of the %s can be used", count(all, "picture"))
+		return fmt.Sprintf("None of the %s can be used", dataset.Count(all, "picture"))
 	case n == all:
-		return count(n, "picture") + " can be used"
+		return dataset.Count(n, "picture") + " can be used"
 	}
-	return fmt.Sprintf("%d of %s can be used", n, count(all, "picture"))
+	return fmt.Sprintf("%d of %s can be used", n, dataset.Count(all, "picture"))
 }
 
 // balance says in a few sentences what the set shows and says.
@@ -103,9 +103,9 @@ func (l *look) balance() []string {
 		case c.Captioned == 0:
 			out = append(out, "No picture has a caption; the trigger word alone will call what is learnt.")
 		default:
-			text := fmt.Sprintf("%d of %s have captions, typically of %s.", c.Captioned, count(b.Pictures, "picture"), count(c.MedianWords, "word"))
+			text := fmt.Sprintf("%d of %s have captions, typically of %s.", c.Captioned, dataset.Count(b.Pictures, "picture"), dataset.Count(c.MedianWords, "word"))
 			if c.Captioned == b.Pictures {
-				text = fmt.Sprintf("All %d have captions, typically of %s.", b.Pictures, count(c.MedianWords, "word"))
+				text = fmt.Sprintf("All %d have captions, typically of %s.", b.Pictures, dataset.Count(c.MedianWords, "word"))
 			}
 			var words []string
 			for _, w := range c.Words[:min(5, len(c.Words))] {
@@ -134,12 +134,4 @@ func (l *look) balance() []string {
 		out = append(out, "Less than its share: "+u+".")
 	}
 	return out
-}
-
-// count writes a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -11,6 +11,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 
+	"atelier/app/dataset"
 	"atelier/ui/kit"
 )
 
@@ -193,7 +194,7 @@ func (r *resultBox) set(v *view) {
 		name = o.Name
 	}
 	r.title.Set("Made "+name, kit.Text)
-	parts := []string{count(o.Steps, "step")}
+	parts := []string{dataset.Count(o.Steps, "step")}
 	if o.Validation > 0 {
 		parts = append(parts, fmt.Sprintf("validation loss %s at step %d", kit.ShortNumber(o.Validation), o.BestStep))
 	} else if o.Loss > 0 {

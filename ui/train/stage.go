@@ -11,6 +11,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 
+	"atelier/app/dataset"
 	"atelier/ui/kit"
 )
 
@@ -266,7 +267,7 @@ func (p *picturesPage) findings(l *look) fyne.CanvasObject {
 			kit.NewParagraph(name+": "+f.What, kit.Body, kit.Text, 3), kit.NewParagraph(kit.Sentence(plainError(do)), kit.Caption, kit.Secondary, 3))))
 	}
 	if n := len(l.report.Findings) - most; n > 0 {
-		rows = append(rows, kit.NewParagraph(fmt.Sprintf("And %s more; the run's report lists all.", count(n, "finding")), kit.Caption, kit.Secondary, 1))
+		rows = append(rows, kit.NewParagraph(fmt.Sprintf("And %s more; the run's report lists all.", dataset.Count(n, "finding")), kit.Caption, kit.Secondary, 1))
 	}
 	return kit.Flow(kit.Gap, rows...)
 }

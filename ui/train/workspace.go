@@ -176,7 +176,7 @@ func (w *Workspace) startLook(path string, see func(ctx context.Context, progres
 		w.config.Post(func() {
 			if current() && w.look == nil && w.live == nil {
 				w.stage.meter.Set(float64(done) / float64(max(1, total)))
-				w.stage.status.Set(strings.ToUpper(string(step[:1]))+string(step[1:])+" "+strconv.Itoa(done)+" of "+count(total, "picture"), kit.Text)
+				w.stage.status.Set(strings.ToUpper(string(step[:1]))+string(step[1:])+" "+strconv.Itoa(done)+" of "+dataset.Count(total, "picture"), kit.Text)
 			}
 		})
 	}
