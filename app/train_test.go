@@ -121,7 +121,8 @@ func TestTrainLine(t *testing.T) {
 	}
 }
 
-// TestUse checks the command that draws with what was trained: a LoRA goes by its path and weight, with the words that call it.
+// TestUse checks the command that draws with what was trained: a LoRA goes by its path and weight, with the words that call it where
+// training put them.
 func TestUse(t *testing.T) {
 	dir := t.TempDir()
 	r, err := training.New("lora", "ink", dir, "")
@@ -132,7 +133,7 @@ func TestUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	product := filepath.Join(dir, "run", "ink.safetensors")
-	if got, want := useOf(&training.Outcome{Kind: "lora", Name: "x", Product: product}), `atelier image --prompt "ink, …" --lora "`+product+`:1"`; got != want {
+	if got, want := useOf(&training.Outcome{Kind: "lora", Name: "x", Product: product}), `atelier image --prompt "…, ink" --lora "`+product+`:1"`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if got, want := useOf(&training.Outcome{Kind: "gan", Product: "/a/faces"}), `atelier image --prompt … --model "/a/faces"`; got != want {
