@@ -110,10 +110,11 @@ func (s *studio) Adopt(ctx context.Context, o *training.Outcome) (ui.Use, error)
 			return ui.Use{}, err
 		}
 		words := "<lora:" + stem(path) + ":1>"
+		use := ui.Use{Words: words, Example: strings.TrimSpace(o.Example + " " + words)}
 		if run, err := training.Reopen(filepath.Dir(o.Product)); err == nil && run.Recipe.Data.Trigger != "" {
-			words = run.Recipe.Data.Trigger + " " + words
+			use.Words = run.Recipe.Data.Trigger + " " + words
 		}
-		return ui.Use{Words: words}, nil
+		return use, nil
 	case "textual_inversion":
 		path, err := kept("embeddings")
 		if err != nil {
@@ -123,7 +124,7 @@ func (s *studio) Adopt(ctx context.Context, o *training.Outcome) (ui.Use, error)
 		if run, err := training.Reopen(filepath.Dir(o.Product)); err == nil && strings.Contains(run.Recipe.Inversion.Token, word) {
 			word = run.Recipe.Inversion.Token // as the file itself calls it
 		}
-		return ui.Use{Words: word}, nil
+		return ui.Use{Words: word, Example: o.Example}, nil
 	}
 	if info, err := os.Stat(o.Product); err != nil || !info.IsDir() {
 		return ui.Use{}, fmt.Errorf("%s is no model that makes pictures by itself; it is in %s", name, filepath.Dir(o.Product))
@@ -137,7 +138,7 @@ func (s *studio) Adopt(ctx context.Context, o *training.Outcome) (ui.Use, error)
 	if err != nil {
 		return ui.Use{}, err
 	}
-	use := ui.Use{Model: s.offer(filepath.Base(path), path)}
+	use := ui.Use{Model: s.offer(filepath.Base(path), path), Example: o.Example}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.models {

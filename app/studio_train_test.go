@@ -134,14 +134,14 @@ func TestWhatWasTrainedIsKept(t *testing.T) {
 		}
 		var use ui.Use
 		for range 2 {
-			if use, err = s.Adopt(context.Background(), &training.Outcome{Kind: "lora", Product: product}); err != nil {
+			if use, err = s.Adopt(context.Background(), &training.Outcome{Kind: "lora", Product: product, Example: "a cow, ink"}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return use
 	}
 	root := t.TempDir()
-	if got := adopt(filepath.Join(root, "ink"), "one"); got.Words != "ink <lora:ink:1>" {
+	if got := adopt(filepath.Join(root, "ink"), "one"); got.Words != "ink <lora:ink:1>" || got.Example != "a cow, ink <lora:ink:1>" {
 		t.Errorf("use %+v", got)
 	}
 	if got := adopt(filepath.Join(root, "ink-2"), "another"); got.Words != "ink <lora:ink-2:1>" {

@@ -29,7 +29,7 @@ func checkFlow(r *Recipe) error {
 // subject is the part that all trainings of a denoiser have in common.
 func (d *denoising) subject() *subject {
 	return &subject{
-		loss: d.loss, width: d.width, height: d.height, channels: d.VAE.InChannels, step: d.step(), resize: func(sizes []dataset.Size) { d.sizes = sizes }, random: true, inputs: d.inputs, sample: d.sample, compare: d.evaluate, close: d.close,
+		loss: d.loss, width: d.width, height: d.height, channels: d.VAE.InChannels, step: d.step(), resize: func(sizes []dataset.Size) { d.sizes = sizes }, random: true, inputs: d.inputs, prompts: d.prompts, sample: d.sample, compare: d.evaluate, close: d.close,
 	}
 }
 

@@ -112,6 +112,9 @@ func (s *stage) produce(ctx context.Context, chosen string, o *Outcome) error {
 	if s.bits && o.BestStep > 0 {
 		o.Figures = append(o.Figures, Figure{"bits per dimension", o.Validation, "bits", "of the pictures set aside"})
 	}
+	if s.prompts != nil {
+		o.Example = s.prompts()[0]
+	}
 	var evaluation *report.Evaluation
 	if len(s.run.Recipe.Samples.Seeds) > 0 {
 		shots, err := s.sample(ctx, s.trainer, s.shown())

@@ -140,7 +140,7 @@ func openGenerator(_ context.Context, dev compute.Device, r *Recipe, set *datase
 		return nil, err
 	}
 	return &subject{params: g.params, loss: g.loss, width: r.Data.Width, height: r.Data.Height, channels: r.Generator.Pixels, random: true,
-		bits: r.Kind == "flow", inputs: g.inputs, start: g.start, sample: g.sample, compare: g.evaluate, export: g.export, close: func() {}}, nil
+		bits: r.Kind == "flow", inputs: g.inputs, start: g.start, prompts: g.prompts, sample: g.sample, compare: g.evaluate, export: g.export, close: func() {}}, nil
 }
 
 // withClass is a configuration as JSON with its class name.

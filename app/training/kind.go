@@ -118,7 +118,8 @@ type subject struct {
 	bits                    bool                       // the loss is the bits that a number of a picture costs
 	inputs                  func(ctx context.Context, b *dataset.Batch, v view) (map[string][]float32, error)
 	// start gives parameters the values that they best begin with, seen from the inputs of the first batch; nil where they begin as drawn.
-	start func(ctx context.Context, in map[string][]float32) error
+	start   func(ctx context.Context, in map[string][]float32) error
+	prompts func() []string // what samples are drawn of; nil where nothing is said to it
 	// sample draws the pictures that show the state of training; averages says that the parameters' averages are meant.
 	sample func(ctx context.Context, t *train.Trainer, set *dataset.Dataset) ([]shot, error)
 	// measure gives what is reported of the finished result beside losses; nil for nothing.

@@ -227,6 +227,7 @@ type Outcome struct {
 	Copies     int       `json:"suspected_copies"` // samples that come suspiciously near to a picture trained on
 	Made       int       `json:"samples_compared,omitempty"`
 	Product    string    `json:"product,omitempty"`
+	Example    string    `json:"example,omitempty"` // a prompt that it was shown to answer
 	Report     string    `json:"report,omitempty"`
 
 	Card string `json:"-"` // the model card, for exports

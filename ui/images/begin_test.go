@@ -29,6 +29,16 @@ func TestModelsOpenWhenTheyAreChosen(t *testing.T) {
 	if got := b.form.parameters(); got.Model != "found" || got.Steps != 9 || got.CFG != 5 || got.Prompt != "<lora:soft:1>" {
 		t.Errorf("form says %+v", got)
 	}
+	b.form.prompt.SetText("a fox,")
+	b.Use(studio.Use{Words: "ink <lora:ink:1>", Example: "a cow, ink <lora:ink:1>"})
+	if got := b.form.parameters(); got.Prompt != "a fox, ink <lora:ink:1>" || !b.form.prompt.Focused() {
+		t.Errorf("words after a comma: %q, to be gone on with: %v", got.Prompt, b.form.prompt.Focused())
+	}
+	b.form.prompt.SetText(" ")
+	b.Use(studio.Use{Words: "ink <lora:ink:1>", Example: "a cow, ink <lora:ink:1>"})
+	if got := b.form.parameters(); got.Prompt != "a cow, ink <lora:ink:1>" {
+		t.Errorf("an example for who wrote nothing: %q", got.Prompt)
+	}
 	b.form.pick(3)
 	b.until("the refusal", func() bool {
 		return b.stage.notice.Text() == "The model broken does not open: its denoiser lacks 3 tensors."
@@ -54,11 +64,11 @@ func TestAdaptersGoIntoThePrompt(t *testing.T) {
 	b.form.adapters.OnChanged(1)
 	b.form.adapters.OnChanged(2)
 	b.form.adapters.OnChanged(1)
-	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1> <lora:oil:1>" || !b.form.adapterRow.Visible() || b.form.adapters.Selected() != 0 {
+	if got := b.form.prompt.Text(); got != "a fox, ink <lora:ink:1> <lora:oil:1>" || !b.form.adapterRow.Visible() || b.form.adapters.Selected() != 0 {
 		t.Errorf("prompt %q, selected %d", got, b.form.adapters.Selected())
 	}
 	b.Undo(false)
-	if got := b.form.prompt.Text(); got != "a fox ink <lora:ink:1>" {
+	if got := b.form.prompt.Text(); got != "a fox, ink <lora:ink:1>" {
 		t.Errorf("after undo: %q", got)
 	}
 }

@@ -430,11 +430,16 @@ func (f *form) showAdapters() {
 	}
 }
 
-// insert puts words at the prompt's end, unless they are in it.
+// insert puts words at the prompt's end, unless they are in it; those that are more than a mark such as <lora:name:1> after a comma,
+// as captions have them.
 func (f *form) insert(words string) {
 	f.act("", func() {
-		if text := strings.TrimSpace(f.prompt.Text()); words != "" && !strings.Contains(text, words) {
-			f.prompt.SetText(strings.TrimSpace(text + " " + words))
+		text, between := strings.TrimRight(strings.TrimSpace(f.prompt.Text()), ","), ", "
+		if strings.HasPrefix(words, "<") || text == "" {
+			between = " "
+		}
+		if words != "" && !strings.Contains(text, words) {
+			f.prompt.SetText(strings.TrimSpace(text + between + words))
 		}
 	})
 }

@@ -385,10 +385,16 @@ func (w *Workspace) again(how library.Parameters) {
 	w.form.act("", func() { w.form.load(p) })
 }
 
-// Use puts something that was trained or found to use: it chooses a model, and puts words into the prompt unless they are there.
+// Use puts something that was trained or found to use: it chooses a model, and puts words into the prompt unless they are there. Where
+// nothing is written yet, an example is: the person makes a picture at once, or goes on from there.
 func (w *Workspace) Use(u studio.Use) {
 	f := w.form
+	if strings.TrimSpace(f.prompt.Text()) == "" && u.Example != "" {
+		u.Words = u.Example
+	}
 	f.insert(u.Words)
+	f.prompt.Focus()
+	f.prompt.CaretToEnd()
 	if u.Model != "" {
 		w.chooseModel(u.Model)
 	}

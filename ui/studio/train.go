@@ -12,8 +12,9 @@ const EventWaiting = "waiting"
 
 // Use says how something is used in the image workspace.
 type Use struct {
-	Model string // to choose; empty keeps the chosen one
-	Words string // to put into the prompt, such as "<lora:name:1>"; empty leaves it
+	Model   string // to choose; empty keeps the chosen one
+	Words   string // to put into the prompt, such as "<lora:name:1>"; empty leaves it
+	Example string // a whole prompt with these words, for one who has not written any; may be empty
 }
 
 // Trainer is the part of the engine that trains, as the window sees it.
