@@ -31,7 +31,7 @@ func TestMistakesAreOneSentence(t *testing.T) {
 		{"image --bogus", "unknown flag --bogus; see atelier image --help"},
 		{"bogus", "unexpected argument bogus; see atelier --help"},
 		{"image --prompt x --out a.png --seed abc", `--seed: a seed is −1 for a random one, or a whole number from 0 to 18446744073709551615, not "abc"; see atelier image --help`},
-		{"probe sticker --in a --out b", `expected "<component>"; see atelier probe --help`},
+		{"probe sticker --in a --out b", `expected "<component>"; see atelier probe part --help`},
 	} {
 		_, err := kong.Must(&commands{}, kong.Vars{"version": "test", "train_kinds": kindNames()}, kong.Name("atelier")).Parse(joinNegatives(strings.Fields(c.line)))
 		if err == nil {
