@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,13 +36,23 @@ func probeDevice(choice string) (*engine.Engine, error) {
 	return engine.Open(engine.Options{Choice: choice})
 }
 
+// checkOut says before any work is done which results could not be written.
+func checkOut(paths ...string) error {
+	for _, p := range paths {
+		if p == "" {
+			continue
+		}
+		if err := library.CheckFolder(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeTensors writes results with the device that they are of; "" writes none.
 func writeTensors(path string, ts []checkpoint.Tensor, dev compute.Device) error {
 	if path == "" {
 		return nil
-	}
-	if err := library.CheckFolder(filepath.Dir(path)); err != nil {
-		return err
 	}
 	return checkpoint.Write(path, ts, map[string]string{"device": dev.Name()})
 }
@@ -133,7 +144,7 @@ func (c *probeTrainCmd) run() (r parity.Run, close func(), err error) {
 func (c *probeTrainCmd) Run(ctx context.Context) error {
 	r, close, err := c.run()
 	defer close()
-	if err != nil {
+	if err = cmp.Or(err, checkOut(c.Grads, c.After)); err != nil {
 		return err
 	}
 	e, err := probeDevice(c.Device)
@@ -187,6 +198,9 @@ func (c *probeOpsCmd) Run(ctx context.Context) error {
 
 // probeFile computes one file from another. What could be computed is written even where some could not.
 func probeFile(in, out, device string, run func(dev compute.Device, in checkpoint.Tensors) ([]checkpoint.Tensor, error)) error {
+	if err := checkOut(out); err != nil {
+		return err
+	}
 	t, err := checkpoint.Open(in)
 	if err != nil {
 		return err

@@ -25,3 +25,21 @@ type Executable interface {
 	// Close gives slots and unshared parameters back.
 	Close()
 }
+
+// Evaluate compiles g, runs it once and gives its outputs by name, row-major: for what is computed one time. in holds every input.
+func Evaluate(ctx context.Context, dev Device, g *Graph, in map[string][]float32) (map[string][]float32, error) {
+	plan, err := g.Compile(dev.Limits())
+	if err != nil {
+		return nil, err
+	}
+	exe, err := dev.Load(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close()
+	out := map[string][]float32{}
+	for _, o := range plan.Outputs {
+		out[o.Name] = make([]float32, o.T.shape.Size())
+	}
+	return out, exe.Run(ctx, in, out)
+}

@@ -278,17 +278,11 @@ func (g *generating) flow() (any, error) {
 
 // begin computes parameters' values in a graph of a batch's inputs, and gives them to the parameters.
 func (g *generating) begin(ctx context.Context, graph *compute.Graph, starts map[*nn.Param]*compute.Tensor, in map[string][]float32) error {
-	values := map[string][]float32{}
 	for p, start := range starts {
 		graph.Output(p.Name, start)
-		values[p.Name] = make([]float32, p.Shape.Size())
 	}
-	exe, err := load(ctx, g.dev, graph)
+	values, err := compute.Evaluate(ctx, g.dev, graph, in)
 	if err != nil {
-		return err
-	}
-	defer exe.Close()
-	if err := exe.Run(ctx, in, values); err != nil {
 		return err
 	}
 	for p := range starts {

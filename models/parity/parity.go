@@ -63,7 +63,7 @@ func (p *program) run(ctx context.Context, dev compute.Device) ([]checkpoint.Ten
 	if p.err != nil {
 		return nil, p.err
 	}
-	raw, err := replay(ctx, dev, p.g, p.feed)
+	raw, err := compute.Evaluate(ctx, dev, p.g, p.feed)
 	if err != nil {
 		return nil, err
 	}
@@ -74,22 +74,4 @@ func (p *program) run(ctx context.Context, dev compute.Device) ([]checkpoint.Ten
 		p.outputs[i] = checkpoint.NewF32(o.Name, o.Shape, raw[o.Name])
 	}
 	return p.outputs, nil
-}
-
-// replay compiles g and runs it once.
-func replay(ctx context.Context, dev compute.Device, g *compute.Graph, feed map[string][]float32) (map[string][]float32, error) {
-	plan, err := g.Compile(dev.Limits())
-	if err != nil {
-		return nil, err
-	}
-	exe, err := dev.Load(ctx, plan)
-	if err != nil {
-		return nil, err
-	}
-	defer exe.Close()
-	raw := map[string][]float32{}
-	for _, o := range plan.Outputs {
-		raw[o.Name] = make([]float32, o.T.Shape().Size())
-	}
-	return raw, exe.Run(ctx, feed, raw)
 }

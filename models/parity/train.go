@@ -124,7 +124,7 @@ func (m *model) gradients(ctx context.Context, dev compute.Device, batch map[str
 	for i, d := range compute.Grad(loss, wrt...) {
 		g.Output(out.Params[i].Name, d)
 	}
-	raw, err := replay(ctx, dev, g, batch)
+	raw, err := compute.Evaluate(ctx, dev, g, batch)
 	if err != nil {
 		return err
 	}

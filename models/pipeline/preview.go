@@ -238,11 +238,11 @@ func (t *Text2Image) calibrate(ctx context.Context) error {
 	g := compute.NewGraph()
 	mean, _ := v.Encode(g.Input("picture", cards, size, size, v.InChannels))
 	g.Output("mean", mean)
-	plan, err := g.Compile(t.dev.Limits())
-	if err != nil {
-		return err
+	pictures, signed := testCards(cards, size, v.InChannels), make([]float32, cards*size*size*v.InChannels)
+	for i, x := range pictures {
+		signed[i] = 2*x - 1
 	}
-	exe, err := t.dev.Load(ctx, plan)
+	out, err := compute.Evaluate(ctx, t.dev, g, map[string][]float32{"picture": signed})
 	var memory *compute.MemoryError
 	if errors.As(err, &memory) {
 		return nil
@@ -250,15 +250,7 @@ func (t *Text2Image) calibrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer exe.Close()
-	pictures, signed := testCards(cards, size, v.InChannels), make([]float32, cards*size*size*v.InChannels)
-	for i, x := range pictures {
-		signed[i] = 2*x - 1
-	}
-	latents := make([]float32, cards*cardSize*cardSize*v.LatentChannels)
-	if err := exe.Run(ctx, map[string][]float32{"picture": signed}, map[string][]float32{"mean": latents}); err != nil {
-		return err
-	}
+	latents := out["mean"]
 	for i, x := range latents {
 		latents[i] = float32((float64(x) - v.Shift()) * v.ScalingFactor)
 	}
