@@ -55,7 +55,8 @@ float score(float product, int image, int head, int query, int key) {
 #ifdef MASK
     s += texelFetch(Mask, image * maskB + head * maskH + min(query, queries - 1) * maskQ + min(key, keys - 1) * maskK).x;
 #endif
-    return key < visible(query) && query < queries && s > LOW ? s : (isnan(s) ? s : LOW);
+    bool sees = query < queries && key < visible(query);
+    return sees && (s > LOW || isnan(s)) ? s : LOW;
 }
 
 void main() {
